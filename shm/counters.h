@@ -1,0 +1,59 @@
+/*
+ * The counters of one process, in its slot; declared in counters.def and nowhere else.
+ *
+ * Written by the slot's owner alone (relaxed stores: one writer), read by anyone.  A process adds
+ * with COUNTER_ADD(slot, name, n); a reader sums over all slots with counters_read.  After a crash
+ * the block stays as it was and its next owner goes on from there, so nothing is lost but the
+ * addition that was being made.
+ */
+#ifndef SHM_COUNTERS_H
+#define SHM_COUNTERS_H
+
+#include <stdint.h>
+
+enum counter {
+#define COUNTER(name, kind, help) COUNTER_##name,
+#include "shm/counters.def"
+#undef COUNTER
+	COUNTER_COUNT
+};
+
+/* In the order of the groups in counters.def: COUNTER_stage_bind_files + way * 5. */
+enum place_way {
+	PLACE_BIND,
+	PLACE_OVERLAY,
+	PLACE_IMAGE,
+	PLACE_CLONEFILE,
+	PLACE_REFLINK,
+	PLACE_HARDLINK,
+	PLACE_COPY,
+	PLACE_WAY_COUNT
+};
+enum place_counter { PLACE_FILES, PLACE_SUBTREES, PLACE_BYTES, PLACE_US, PLACE_FALLBACKS };
+#define COUNTER_STAGE(way, which)                                                                  \
+	((enum counter)(COUNTER_stage_bind_files + (int)(way) * 5 + (int)(which)))
+
+enum counter_kind { COUNTER_SUM, COUNTER_MAX, COUNTER_LEVEL };
+
+struct counter_info {
+	const char *name;
+	enum counter_kind kind;
+	const char *help;
+};
+extern const struct counter_info counter_table[COUNTER_COUNT];
+extern const char *const place_way_names[PLACE_WAY_COUNT];
+
+struct region;
+struct slot;
+
+void counter_add(struct slot *slot, enum counter counter, uint64_t n);
+void counter_max(struct slot *slot, enum counter counter, uint64_t value);
+void counter_set(struct slot *slot, enum counter counter, uint64_t value);
+#define COUNTER_ADD(slot, name, n) counter_add((slot), COUNTER_##name, (n))
+#define COUNTER_MAX_OF(slot, name, value) counter_max((slot), COUNTER_##name, (value))
+#define COUNTER_SET(slot, name, value) counter_set((slot), COUNTER_##name, (value))
+
+/* Sums (or takes the maximum of) all slots; values has COUNTER_COUNT places. */
+void counters_read(const struct region *region, uint64_t *values);
+
+#endif

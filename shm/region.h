@@ -1,0 +1,69 @@
+/*
+ * The shared index file: one mapping that supervisor, workers and janitor write and tools read.
+ *
+ * It holds the header, the slots (slot.h), the link gate (gate.h) and the DirectoryCache (index.h).
+ * The supervisor calls region_open once, holding the state directory's lock, before it forks; its
+ * children inherit the mapping and the handle.  Tools call region_attach, which maps read-only and
+ * works while the host is busy, stopped or dead.
+ *
+ * The file survives restarts.  region_open validates it (magic, version, layout fingerprint, size,
+ * every offset); a file it cannot trust is renamed to "index.bad.<time>" and a new one is made, and
+ * *ret_origin and the words in `err` say which and why.  The file is made under a temporary name,
+ * `ready` is stored last, and it gets its name by rename.  After any crash a file with the right
+ * name is whole; what its dead users held is given back by region_repair_all at the next start.
+ *
+ * Errors: -errno, words in err.  -EPROTO: no file of ours, or of another layout (tools see this; the
+ * supervisor sets it aside).
+ */
+#ifndef SHM_REGION_H
+#define SHM_REGION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error_text.h"
+
+enum {
+	SLOT_SUPERVISOR = 0,
+	SLOT_JANITOR = 1,
+	SLOT_WORKER_FIRST = 2,
+	SLOT_WORKERS_MAX = 256,
+	SLOT_COUNT_MAX = SLOT_WORKER_FIRST + SLOT_WORKERS_MAX,
+	LINK_CAP_MAX = 1024,
+};
+
+struct region; /* this process's handle */
+
+struct region_config {
+	uint32_t entry_count; /* DirectoryCache entries, rounded up to a power of two; 0: 65,536 */
+	uint32_t link_cap;    /* permits; 0: 64.  May differ from the file's: applied at open */
+};
+
+enum region_origin {
+	REGION_WARM,      /* an index that its last owner closed, or left when it was killed */
+	REGION_CREATED,   /* there was none */
+	REGION_SET_ASIDE, /* there was one that could not be trusted; it is kept beside */
+};
+
+/* state_fd: the state directory. */
+int region_open(int state_fd, const struct region_config *config, enum region_origin *ret_origin,
+    struct region **ret_region, struct error_text *err);
+
+/* Maps read-only.  -ENOENT: there is no index. */
+int region_attach(int state_fd, struct region **ret_region, struct error_text *err);
+void region_close(struct region *region);
+
+bool region_is_writable(const struct region *region);
+uint32_t region_entry_count(const struct region *region);
+uint32_t region_link_cap(const struct region *region);
+void region_set_link_cap(struct region *region, uint32_t cap);
+/* A number of this file's making: two different indexes never share it. */
+uint64_t region_instance(const struct region *region);
+
+/* Time (seconds) of the last clean stop, 0 if it was never stopped cleanly since it was opened. */
+uint32_t region_clean_stop_s(const struct region *region);
+void region_mark_clean_stop(struct region *region);
+/* True where the machine has been booted since the index was last opened (supervisor's question). */
+bool region_booted_since(const struct region *region);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * One action's private place: sandboxes/<slot>.<n>/, with
+ *   root/      the spine, where the action's input root is composed (or, without namespaces, all of it)
+ *   stdout, stderr   what it printed
+ *
+ * Worker.  sandbox_make writes the number into the slot before the directory is made, and
+ * sandbox_release renames it into trash/ and clears the number: O(1), the janitor deletes.  What a
+ * dead worker leaves is renamed by whoever repairs its slot (sandbox_discard).
+ */
+#ifndef WORKERS_SANDBOX_H
+#define WORKERS_SANDBOX_H
+
+#include <sys/types.h>
+
+#include <stdint.h>
+
+#include "base/error_text.h"
+#include "shm/slot.h"
+
+struct sandbox {
+	uint64_t number;
+	uint32_t slot_number;
+	int dirfd;   /* sandboxes/<slot>.<n> */
+	int rootfd;  /* its root/ */
+	char name[64]; /* "<slot>.<n>" */
+};
+
+/* uid: owner of root/ ((uid_t)-1: ours). */
+int sandbox_make(int state_fd, struct slot *slot, uint32_t slot_number, uid_t uid,
+    struct sandbox *ret_sandbox, struct error_text *err);
+int sandbox_release(int state_fd, struct slot *slot, struct sandbox *sandbox);
+int sandbox_discard(int state_fd, uint32_t slot_number, uint64_t number);
+
+#endif
