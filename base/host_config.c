@@ -1,0 +1,17 @@
+#include "base/host_config.h"
+
+const char *const engine_names[ENGINE_COUNT] = {
+    [ENGINE_AUTO] = "auto",
+    [ENGINE_BIND] = "bind",
+    [ENGINE_CLONEFILE] = "clonefile",
+    [ENGINE_REFLINK] = "reflink",
+    [ENGINE_HARDLINK] = "hardlink",
+    [ENGINE_COPY] = "copy",
+};
+
+const char *const isolation_names[ISOLATION_COUNT] = {
+    [ISOLATION_AUTO] = "auto",
+    [ISOLATION_ROOT] = "root",
+    [ISOLATION_USER] = "user",
+    [ISOLATION_NONE] = "none",
+};
