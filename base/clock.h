@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-uint64_t clock_monotonic_us(void);  /* intervals; the same for all processes of one boot */
-uint64_t clock_realtime_us(void);   /* timestamps in results */
-uint32_t clock_realtime_s(void);    /* last-use stamps; coarse and cheap (vDSO) */
+uint64_t clock_monotonic_us(void); /* intervals; the same for all processes of one boot */
+uint64_t clock_realtime_us(void); /* timestamps in results */
+uint32_t clock_realtime_s(void); /* last-use stamps; coarse and cheap (vDSO) */
 
 #endif

@@ -13,7 +13,7 @@
 
 enum {
 	DIGEST_HASH_BYTES = 32,
-	DIGEST_HEX_SIZE = 65,  /* with the NUL */
+	DIGEST_HEX_SIZE = 65, /* with the NUL */
 	DIGEST_TEXT_SIZE = 85, /* hex, separator, 19 digits, NUL */
 };
 

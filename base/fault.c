@@ -60,7 +60,8 @@ plan_load(void)
 		long count = 1;
 
 		plan.fail_at = name_find(call_names, FAULT_CALL_COUNT, fail, len);
-		if (sscanf(fail + len, ":%ld:%d:%ld", &plan.fail_skip, &plan.fail_errno, &count) < 2)
+		if (sscanf(fail + len, ":%ld:%d:%ld", &plan.fail_skip, &plan.fail_errno, &count) <
+		    2)
 			abort();
 		plan.fail_count = count == 0 ? -1 : count;
 	}

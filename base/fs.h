@@ -11,6 +11,7 @@
 
 #include <sys/types.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,7 +32,8 @@ int fs_mkdir_path(int dirfd, const char *path, mode_t mode);
 /* Opens the directory at a relative path below dirfd, no symlink at any level.  "" is dirfd. */
 int fs_open_beneath(int dirfd, const char *path, int *ret_fd);
 
-/* Removes a file or a whole tree, whatever its modes; a missing one is fine.  No symlink followed. */
+/* Removes a file or a whole tree, whatever its modes; a missing one is fine.  No symlink followed.
+ */
 int fs_remove_tree(int dirfd, const char *name);
 
 /* Reads a regular file whole, at most max bytes (else -EFBIG).  The caller frees *ret_data. */

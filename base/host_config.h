@@ -23,10 +23,10 @@ enum engine { /* --engine */
 extern const char *const engine_names[ENGINE_COUNT];
 
 enum isolation { /* --isolation: how an action is kept to itself */
-	ISOLATION_AUTO,      /* the best that a real try at start finds */
-	ISOLATION_ROOT,      /* namespaces, made by root; actions under uids of their own */
-	ISOLATION_USER,      /* namespaces below a user namespace */
-	ISOLATION_NONE,      /* process group and descent only */
+	ISOLATION_AUTO, /* the best that a real try at start finds */
+	ISOLATION_ROOT, /* namespaces, made by root; actions under uids of their own */
+	ISOLATION_USER, /* namespaces below a user namespace */
+	ISOLATION_NONE, /* process group and descent only */
 	ISOLATION_COUNT
 };
 extern const char *const isolation_names[ISOLATION_COUNT];
@@ -37,16 +37,16 @@ struct host_config {
 	unsigned workers;
 	uint32_t link_cap;
 	uint32_t index_entries;
-	uint64_t index_bytes;     /* cached trees' private bytes, 0: no limit of their own */
-	uint64_t cas_size_bytes;  /* 0: no limit */
+	uint64_t index_bytes; /* cached trees' private bytes, 0: no limit of their own */
+	uint64_t cas_size_bytes; /* 0: no limit */
 	uint32_t cas_grace_s;
 	enum engine engine;
 	enum isolation isolation;
-	bool network_host;        /* --network=host: actions see the host's network */
-	uid_t action_uid_base;    /* root only: actions of worker slot s run as base + s */
+	bool network_host; /* --network=host: actions see the host's network */
+	uid_t action_uid_base; /* root only: actions of worker slot s run as base + s */
 	uint32_t timeout_default_s, timeout_max_s; /* 0: none */
-	uint32_t kill_grace_ms;   /* between SIGTERM and SIGKILL */
-	uint64_t log_cap_bytes;   /* each of an action's stdout and stderr */
+	uint32_t kill_grace_ms; /* between SIGTERM and SIGKILL */
+	uint64_t log_cap_bytes; /* each of an action's stdout and stderr */
 };
 
 #endif

@@ -42,8 +42,8 @@ log_line(enum log_level level, int error, const char *format, va_list ap)
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	used = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%S", &tm);
-	used += (size_t)snprintf(line + used, sizeof(line) - used, ".%03ldZ %s[%ld]: ",
-	    now.tv_nsec / 1000000, log_process, (long)getpid());
+	used += (size_t)snprintf(line + used, sizeof(line) - used,
+	    ".%03ldZ %s[%ld]: ", now.tv_nsec / 1000000, log_process, (long)getpid());
 	used += (size_t)vsnprintf(line + used, sizeof(line) - used, format, ap);
 	if (used >= sizeof(line))
 		used = sizeof(line) - 1;

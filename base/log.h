@@ -2,9 +2,9 @@
  * The daemon's log: one line an event, to stderr or to a file.
  *
  * Daemon processes only (supervisor, workers, janitor); libraries return errors and do not log, and
- * the command-line tool uses warn(3) and errx(3).  Lines are written with one write(2) each, so that
- * processes may share the descriptor.  Form: "<time> <process>[pid]: <text>"; the process's name is
- * what log_name set (a forked child sets its own).
+ * the command-line tool uses warn(3) and errx(3).  Lines are written with one write(2) each, so
+ * that processes may share the descriptor.  Form: "<time> <process>[pid]: <text>"; the process's
+ * name is what log_name set (a forked child sets its own).
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
