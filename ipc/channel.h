@@ -7,6 +7,9 @@
  *     queues and tries to write; while channel_wants_write(), watch for writable and channel_flush();
  *   one thing at a time: channel_receive() and channel_send_wait() wait with poll(2).
  *
+ * After -ECONNRESET from sending, what the peer sent before it went can still be read.  Messages of an
+ * unknown type are skipped.  Sending never raises SIGPIPE.
+ *
  * Bounds: a frame of IPC_FRAME_MAX bytes; CHANNEL_QUEUE_MAX bytes unsent, then -ENOBUFS (the peer
  * does not read: drop it).  Errors: -ECONNRESET at the end of the stream, -EPROTO for malformed
  * input (drop the peer and count it), -EAGAIN nothing yet.  A message's text points into the
@@ -40,10 +43,14 @@ int channel_send_wait(struct channel *channel, const struct message *message, in
 
 /*
  * Unix sockets by name below a directory descriptor: the name may be longer than sun_path allows
- * (bound through /proc/self/fd or a relative path).  channel_listen makes it with mode 0600 and
- * replaces a dead one; call it only with the state directory's lock held.
+ * (bound through /proc/self/fd; on macOS through the working directory, so listen and connect only
+ * while the process has one thread).  channel_listen makes it with mode 0600 and replaces a dead
+ * one; call it only with the state directory's lock held.  channel_connect: -ENOENT, -ECONNREFUSED
+ * when nobody listens.  channel_accept: a descriptor for channel_new, non-blocking, close-on-exec;
+ * -EAGAIN.
  */
 int channel_listen(int dirfd, const char *name, int *ret_fd, struct error_text *err);
+int channel_accept(int listen_fd, int *ret_fd);
 int channel_connect(int dirfd, const char *name, struct channel **ret_channel);
 int channel_pair(struct channel **ret_a, int *ret_b_fd); /* b's end for a child, inheritable by fork */
 

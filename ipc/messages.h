@@ -7,8 +7,9 @@
  * it was decoded from and live as long as it does.
  *
  * Everything decoded is input: lengths are capped by the schema, the walk is bounded (depth 4, 64 KiB)
- * before msgpack-c sees it.  Errors: -EPROTO malformed or a required field missing; -E2BIG over a
- * cap; -ENOMSG an unknown type (the caller may skip it).
+ * before msgpack-c sees it (walk.h).  Errors: -EPROTO malformed, a key twice, a NUL in a text, or a
+ * required field missing; -E2BIG over a cap; -ENOMSG an unknown type (the caller may skip it);
+ * encoding also gives -EINVAL for a value that no decoder would take.
  */
 #ifndef IPC_MESSAGES_H
 #define IPC_MESSAGES_H
@@ -49,7 +50,10 @@ enum msg_type {
 #undef END
 };
 
-/* has_<field> says whether an optional field came. */
+/*
+ * has_<field> says whether a field came.  Sending: required fields always go; an optional one goes when
+ * has_<field> is set or its value is not zero.
+ */
 #define IPC_FIELD(message, key, kind, max, field, required, help)                                  \
 	IPC_TYPE_##kind field;                                                                     \
 	bool has_##field;
