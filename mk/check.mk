@@ -1,0 +1,57 @@
+# Tests.  tests/run runs what a plan lists, one test a line: "label|user|seconds|command".
+# Each build is a make of its own, because V and CC choose it.
+
+T ?=
+FUZZ_S ?= 3
+CHECK_JOBS ?= 2
+CHECK_PLAN := $(BUILD)/check.plan
+RUN = tests/run --jobs $(CHECK_JOBS) --only '$(T)'
+PLAN = tests/plan --build '$(BUILD)' --fuzz-s $(FUZZ_S)
+SUB = @+$(MAKE) --no-print-directory -j$(CHECK_JOBS) WERROR=1 BUILD='$(BUILD)'
+
+.PHONY: tests-built fuzz-built unit scenario crash fuzz check check-built
+
+# Under tsan only what threads share: shared memory's tests and those below it.
+tests-built: $(if $(filter tsan,$(V)),$(filter $(O)/tests/unit/shm/%,$(UNIT_BIN)),$(UNIT_BIN))
+
+unit: tests-built
+	@$(PLAN) unit:$(notdir $(O)) > $(CHECK_PLAN)
+	@$(RUN) $(CHECK_PLAN)
+
+scenario: all
+	@$(PLAN) scenario > $(CHECK_PLAN)
+	@$(RUN) $(CHECK_PLAN)
+
+crash:
+	$(SUB) V=debug CC='$(CC)' crash-built
+	@$(PLAN) crash:debug-$(notdir $(firstword $(CC))) > $(CHECK_PLAN)
+	@$(RUN) $(CHECK_PLAN)
+
+.PHONY: crash-built
+crash-built: $(O)/bin/rametd $(O)/bin/ramet
+
+# tests/fuzz/fuzz_<what>.c is one libFuzzer program, linked with every layer (V=fuzz CC=clang).
+FUZZ_BIN := $(patsubst %.c,$(O)/%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz-built: $(FUZZ_BIN)
+$(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(patsubst %,$(O)/lib%.a,tools $(LIBS_supervisor))
+	$(LINK) -fsanitize=fuzzer
+
+fuzz:
+	$(SUB) V=fuzz CC=clang fuzz-built
+	@$(PLAN) fuzz > $(CHECK_PLAN)
+	@$(RUN) $(CHECK_PLAN)
+
+check:
+	@sh mk/deps.sh check
+	$(SUB) check-built
+
+check-built:
+	$(SUB) V=release CC=gcc all tests-built
+	$(SUB) V=release CC=clang tests-built
+	$(SUB) V=asan CC=gcc tests-built
+	$(SUB) V=asan CC=clang tests-built
+	$(SUB) V=tsan CC=gcc tests-built
+	$(SUB) V=debug CC=gcc crash-built
+	$(SUB) V=fuzz CC=clang fuzz-built
+	@$(PLAN) all > $(CHECK_PLAN)
+	@$(RUN) $(CHECK_PLAN)
