@@ -2,9 +2,9 @@
  * The action cache: ac/ab/<hash of the Action>, an ActionResult in wire form.
  *
  * Workers, gateway, tool.  action_cache_get serves a result only if every blob it names is there:
- * output files, stdout, stderr, Tree blobs and every file and Directory inside those Trees; it touches
- * them all.  -ENOENT: none.  -ESTALE: there is one, and a blob of it is gone (the entry is removed).
- * A damaged entry is removed and counts as none.  Entries appear by rename.
+ * output files, stdout, stderr, Tree blobs and every file and Directory inside those Trees; it
+ * touches them all.  -ENOENT: none.  -ESTALE: there is one, and a blob of it is gone (the entry is
+ * removed). A damaged entry is removed and counts as none.  Entries appear by rename.
  */
 #ifndef CAS_ACTION_CACHE_H
 #define CAS_ACTION_CACHE_H

@@ -2,13 +2,14 @@
  * Directory messages: reading one from the store, checked, and walking a Merkle tree of them.
  *
  * Any process with a store handle.  directory_load reads, verifies and decodes; directory_check
- * refuses what no tree may hold: names that are not one path component (fs_name_check: '/', NUL, "",
+ * refuses what no tree may hold: names that are not one path component (fs_name_check: '/', NUL,
+ * "",
  * ".", "..", over 255 bytes), a name twice (whatever its kinds), broken or absent digests, symlinks
  * without a target or with a NUL in it.  The order of entries is not checked.  The empty Directory
  * (zero bytes) is never looked up.
  *
- * Errors: -ENOENT the blob is missing; -EBADMSG its bytes do not match; -EINVAL a bad Directory, with
- * the name of the thing in err.
+ * Errors: -ENOENT the blob is missing; -EBADMSG its bytes do not match; -EINVAL a bad Directory,
+ * with the name of the thing in err.
  */
 #ifndef CAS_DIRECTORY_H
 #define CAS_DIRECTORY_H
@@ -22,14 +23,15 @@ int directory_load(struct cas *cas, struct arena *arena, const struct digest *di
 int directory_check(const ReapiDirectory *directory, struct error_text *err);
 
 /*
- * Visits every Directory of a tree once for each *distinct digest*, parents first, and every file of
- * each.  Depth is bounded (TREE_DEPTH_MAX).  A missing Directory is given to on_missing (NULL: ends
- * the walk with -ENOENT) and skipped.  Callbacks return 0 or -errno, which ends the walk.
+ * Visits every Directory of a tree once for each *distinct digest*, parents first, and every file
+ * of each.  Depth is bounded (TREE_DEPTH_MAX).  A missing Directory is given to on_missing (NULL:
+ * ends the walk with -ENOENT) and skipped.  Callbacks return 0 or -errno, which ends the walk.
  */
 enum { TREE_DEPTH_MAX = 512 };
 struct tree_visitor {
 	void *arg;
-	int (*on_directory)(void *arg, const struct digest *digest, const ReapiDirectory *directory);
+	int (*on_directory)(
+	    void *arg, const struct digest *digest, const ReapiDirectory *directory);
 	int (*on_missing)(void *arg, const struct digest *digest);
 };
 int tree_walk(struct cas *cas, const struct digest *root, const struct tree_visitor *visitor,
@@ -47,8 +49,8 @@ int tree_missing(struct cas *cas, const struct digest *root, struct digest **ret
  * Used by ingest, by output collection (which also makes Tree messages) and by the tool.
  */
 void directory_sort(ReapiDirectory *directory);
-int directory_store(struct cas *cas, struct arena *arena, ReapiDirectory *directory,
-    struct digest *ret_digest);
+int directory_store(
+    struct cas *cas, struct arena *arena, ReapiDirectory *directory, struct digest *ret_digest);
 
 /*
  * The root of `base` with `path` (a file or directory node below it) added or replaced; parents are

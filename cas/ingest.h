@@ -3,10 +3,11 @@
  *
  * Command-line tool (and tests).  Files are reflinked or copied in and hashed by `threads` threads
  * (0: one per core).  An unchanged tree is fast to ingest again: a cache beside the store
- * (ingest/<hash of the path>) maps (path, inode, size, mtime, ctime) to digest; entries younger than
- * 2 s at the time of the scan are not believed (a file can change twice within one tick); a believed
- * digest whose blob has gone is put again.  Sockets, fifos and devices are errors; symlinks are kept
- * as given.  `excludes` are names or paths relative to the root, fnmatch(3) patterns.
+ * (ingest/<hash of the path>) maps (path, inode, size, mtime, ctime) to digest; entries younger
+ * than 2 s at the time of the scan are not believed (a file can change twice within one tick); a
+ * believed digest whose blob has gone is put again.  Sockets, fifos and devices are errors;
+ * symlinks are kept as given.  `excludes` are names or paths relative to the root, fnmatch(3)
+ * patterns.
  *
  * Errors: -errno, with the path in err.  After a crash: blobs without a tree (evicted in time).
  */

@@ -38,7 +38,7 @@ typedef REAPI(SymlinkNode) ReapiSymlinkNode;
 typedef REAPI(Tree) ReapiTree;
 
 struct arena;
-struct arena *arena_new(void);   /* CHECKs on no memory: arenas are small */
+struct arena *arena_new(void); /* CHECKs on no memory: arenas are small */
 void arena_reset(struct arena *arena); /* keeps its largest block */
 void arena_free(struct arena *arena);
 void *arena_alloc(struct arena *arena, size_t size); /* zeroed, 16-aligned, never NULL */
@@ -47,8 +47,8 @@ char *arena_printf(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* NULL: not such a message.  The bytes may be freed afterwards. */
-void *reapi_decode(struct arena *arena, const ProtobufCMessageDescriptor *type,
-    const uint8_t *data, size_t len);
+void *reapi_decode(
+    struct arena *arena, const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t len);
 #define REAPI_DECODE(arena, lower_name, data, len)                                                 \
 	reapi_decode((arena), &build__bazel__remote__execution__v2__##lower_name##__descriptor,    \
 	    (data), (len))

@@ -4,18 +4,18 @@
  *   cas/ab/<hash>     the bytes, mode 0444      cas/ab/<hash>.x   the same at 0555, a second inode
  *   cas/tmp/          being written             cas/usage         last-use stamps and totals
  *
- * Workers, janitor, gateway, command-line tool; a handle is one thread's (handles are cheap; threads
- * of one process open one each with cas_dup).  A blob appears by rename and is whole when its name
- * appears.  A blob's inode is shared with cached trees and sandboxes: nobody changes its bytes, mode
- * or times, ever.  The zero-byte blob is always present and never stored: cas_has says yes,
- * cas_open_blob gives an empty descriptor.
+ * Workers, janitor, gateway, command-line tool; a handle is one thread's (handles are cheap;
+ * threads of one process open one each with cas_dup).  A blob appears by rename and is whole when
+ * its name appears.  A blob's inode is shared with cached trees and sandboxes: nobody changes its
+ * bytes, mode or times, ever.  The zero-byte blob is always present and never stored: cas_has says
+ * yes, cas_open_blob gives an empty descriptor.
  *
  * Every call that finds, puts or opens a blob also touches its stamp: what was found, uploaded or
  * served stays for the grace time (evict.h).
  *
- * Errors: -errno.  -ENOENT: no such blob.  -EBADMSG: the bytes do not match the digest (the blob has
- * been dropped, counted by the caller).  -ENOSPC, -EDQUOT: nothing was left behind.
- * After a crash: perhaps a file in cas/tmp, removed by the janitor.
+ * Errors: -errno.  -ENOENT: no such blob.  -EBADMSG: the bytes do not match the digest (the blob
+ * has been dropped, counted by the caller).  -ENOSPC, -EDQUOT: nothing was left behind. After a
+ * crash: perhaps a file in cas/tmp, removed by the janitor.
  */
 #ifndef CAS_STORE_H
 #define CAS_STORE_H
@@ -28,7 +28,7 @@
 #include "base/error_text.h"
 
 enum { CAS_NAME_SIZE = 3 + DIGEST_HEX_SIZE + 2 }; /* "ab/<hash>.x" */
-enum { CAS_MESSAGE_MAX = 64 << 20 };              /* largest REAPI message read whole */
+enum { CAS_MESSAGE_MAX = 64 << 20 }; /* largest REAPI message read whole */
 
 struct cas;
 struct usage;
@@ -38,8 +38,8 @@ int cas_open(int state_fd, bool writable, struct cas **ret_cas, struct error_tex
 int cas_dup(const struct cas *cas, struct cas **ret_cas);
 void cas_close(struct cas *cas);
 
-int cas_dirfd(const struct cas *cas);     /* cas/, for linkat with cas_blob_name */
-int cas_ac_dirfd(const struct cas *cas);  /* ac/ */
+int cas_dirfd(const struct cas *cas); /* cas/, for linkat with cas_blob_name */
+int cas_ac_dirfd(const struct cas *cas); /* ac/ */
 int cas_state_fd(const struct cas *cas);
 struct usage *cas_usage(const struct cas *cas);
 char *cas_blob_name(const struct digest *digest, bool executable, char *name);
@@ -52,8 +52,8 @@ void cas_touch(struct cas *cas, const struct digest *digest);
 int cas_open_blob(struct cas *cas, const struct digest *digest, int *ret_fd);
 
 /* Reads it whole and verifies its bytes; the caller frees.  -EFBIG above max. */
-int cas_read(struct cas *cas, const struct digest *digest, size_t max, uint8_t **ret_data,
-    size_t *ret_len);
+int cas_read(
+    struct cas *cas, const struct digest *digest, size_t max, uint8_t **ret_data, size_t *ret_len);
 
 int cas_put_bytes(struct cas *cas, const void *data, size_t len, struct digest *ret_digest);
 

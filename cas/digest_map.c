@@ -1,0 +1,67 @@
+#include "cas/digest_map.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+enum { MAP_SIZE_MIN = 64 };
+
+void
+digest_map_fini(struct digest_map *map)
+{
+	free(map->cells);
+	*map = (struct digest_map){0};
+}
+
+/* The hash of a hash is its first bytes. */
+static struct digest_map_cell *
+cell_find(const struct digest_map *map, const struct digest *digest)
+{
+	uint64_t start;
+	size_t mask = map->size - 1;
+
+	memcpy(&start, digest->hash, sizeof(start));
+	for (size_t i = (size_t)start & mask;; i = (i + 1) & mask)
+		if (!map->cells[i].used || digest_equal(&map->cells[i].digest, digest))
+			return &map->cells[i];
+}
+
+static void
+map_grow(struct digest_map *map)
+{
+	struct digest_map larger = {.used = map->used};
+
+	larger.size = map->size == 0 ? MAP_SIZE_MIN : 2 * map->size;
+	larger.cells = calloc(larger.size, sizeof(*larger.cells));
+	CHECK(larger.cells != NULL);
+	for (size_t i = 0; i < map->size; i++)
+		if (map->cells[i].used)
+			*cell_find(&larger, &map->cells[i].digest) = map->cells[i];
+	free(map->cells);
+	*map = larger;
+}
+
+uint32_t *
+digest_map_add(struct digest_map *map, const struct digest *digest, bool *ret_new)
+{
+	struct digest_map_cell *cell;
+
+	if (2 * map->used >= map->size)
+		map_grow(map);
+	cell = cell_find(map, digest);
+	*ret_new = !cell->used;
+	if (!cell->used) {
+		*cell = (struct digest_map_cell){.digest = *digest, .used = true};
+		map->used++;
+	}
+	return &cell->number;
+}
+
+uint32_t *
+digest_map_find(const struct digest_map *map, const struct digest *digest)
+{
+	struct digest_map_cell *cell = map->size == 0 ? NULL : cell_find(map, digest);
+
+	return cell == NULL || !cell->used ? NULL : &cell->number;
+}

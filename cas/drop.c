@@ -1,0 +1,145 @@
+/* Blobs that must not be served: out of the store, or replaced by a fresh inode. */
+#include <sys/stat.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "cas/internal.h"
+#include "shm/usage.h"
+
+/* Into the trash, where its bytes can still be looked at until the janitor comes by. */
+int
+blob_unlink(struct cas *cas, const char *name)
+{
+	char trash[64];
+	struct stat st;
+	int rc;
+
+	if (fstatat(cas->cas_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return -errno;
+	fs_temp_name("blob", trash, sizeof(trash));
+	rc = renameat(cas->cas_fd, name, cas->trash_fd, trash) != 0 ? -errno : 0;
+	if (rc != 0 && rc != -ENOENT && !S_ISDIR(st.st_mode))
+		rc = unlinkat(cas->cas_fd, name, 0) != 0 ? -errno : 0;
+	if (rc == 0 && S_ISREG(st.st_mode))
+		usage_add(cas->usage, -1, -(int64_t)st.st_size);
+	return rc;
+}
+
+void
+cas_drop(struct cas *cas, const struct digest *digest)
+{
+	char name[CAS_NAME_SIZE];
+
+	if (cas_usable(cas, true) != 0 || digest_is_empty(digest))
+		return;
+	for (int executable = 0; executable <= 1; executable++)
+		blob_unlink(cas, cas_blob_name(digest, executable, name));
+}
+
+static bool
+name_matches(struct cas *cas, const char *name, const struct digest *digest)
+{
+	struct digest found;
+	struct stat st;
+	bool matches;
+	int fd = openat(cas->cas_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT;
+	matches = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && hash_fd(fd, &found) == 0 &&
+	    memcmp(found.hash, digest->hash, sizeof(found.hash)) == 0;
+	close(fd);
+	return matches;
+}
+
+bool
+blob_purge(struct cas *cas, const struct digest *digest)
+{
+	char name[CAS_NAME_SIZE];
+	bool purged = false;
+
+	if (cas_usable(cas, true) != 0)
+		return false;
+	for (int executable = 0; executable <= 1; executable++) {
+		cas_blob_name(digest, executable, name);
+		if (!name_matches(cas, name, digest))
+			purged |= blob_unlink(cas, name) == 0;
+	}
+	return purged;
+}
+
+static int
+temp_from_blob(struct cas *cas, const struct digest *digest, struct temp *ret_temp)
+{
+	struct stat st;
+	int fd, rc = cas_open_blob(cas, digest, &fd);
+
+	if (rc != 0)
+		return rc;
+	rc = temp_open(cas, ret_temp);
+	if (rc == 0) {
+		rc = temp_clone(cas, ret_temp, fd);
+		if (rc == 0 && fstat(ret_temp->fd, &st) != 0)
+			rc = -errno;
+		if (rc == 0 && st.st_size != digest->size_bytes)
+			rc = -EIO;
+		if (rc != 0)
+			temp_discard(cas, ret_temp);
+	}
+	close(fd);
+	return rc;
+}
+
+int
+cas_ensure(struct cas *cas, const struct digest *digest, bool executable, bool *ret_made)
+{
+	struct temp temp;
+	int rc = cas_usable(cas, false);
+
+	if (digest_is_empty(digest))
+		return -EINVAL;
+	cas_touch(cas, digest);
+	rc = blob_stat(cas, digest, executable);
+	if (rc == 1) {
+		*ret_made = false;
+		return 0;
+	}
+	if (rc != 0 && rc != -EUCLEAN)
+		return rc;
+	rc = cas_usable(cas, true);
+	if (rc == 0)
+		rc = temp_from_blob(cas, digest, &temp);
+	if (rc == 0)
+		rc = temp_publish(cas, &temp, digest, executable);
+	if (rc == 0)
+		*ret_made = true;
+	return rc;
+}
+
+int
+cas_mint(struct cas *cas, const struct digest *digest, bool executable)
+{
+	char name[CAS_NAME_SIZE];
+	struct temp temp;
+	int rc = cas_usable(cas, true);
+
+	if (digest_is_empty(digest))
+		return -EINVAL;
+	if (rc == 0)
+		rc = temp_from_blob(cas, digest, &temp);
+	if (rc != 0)
+		return rc;
+	cas_blob_name(digest, executable, name);
+	if (fchmod(temp.fd, executable ? 0555 : 0444) != 0)
+		rc = -errno;
+	else if (FAULTY(renameat, renameat(cas->tmp_fd, temp.name, cas->cas_fd, name)) != 0)
+		rc = -errno;
+	else
+		temp.name[0] = '\0';
+	temp_discard(cas, &temp);
+	return rc;
+}
