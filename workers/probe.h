@@ -26,6 +26,7 @@ struct probe {
 	struct probe_way isolation[ISOLATION_COUNT];
 	enum isolation best_isolation;
 	bool case_insensitive;
+	bool clone_is_native; /* clonefile is the system's own and clones a directory in one call */
 	bool is_root;
 	char volume[32];      /* file system type of the state directory */
 	unsigned long long links_max; /* 0: not met in the try (1,000 links) */

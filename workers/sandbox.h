@@ -5,7 +5,8 @@
  *
  * Worker.  sandbox_make writes the number into the slot before the directory is made, and
  * sandbox_release renames it into trash/ and clears the number: O(1), the janitor deletes.  What a
- * dead worker leaves is renamed by whoever repairs its slot (sandbox_discard).
+ * dead worker leaves is renamed by whoever repairs its slot (sandbox_discard); -ENOENT is no error
+ * there.  A release that fails (-errno) leaves the number in the slot and the sandbox where it is.
  */
 #ifndef WORKERS_SANDBOX_H
 #define WORKERS_SANDBOX_H
@@ -30,5 +31,8 @@ int sandbox_make(int state_fd, struct slot *slot, uint32_t slot_number, uid_t ui
     struct sandbox *ret_sandbox, struct error_text *err);
 int sandbox_release(int state_fd, struct slot *slot, struct sandbox *sandbox);
 int sandbox_discard(int state_fd, uint32_t slot_number, uint64_t number);
+
+/* Rises within a process and over restarts: also names trees being built, and what goes to trash/. */
+uint64_t sandbox_next_number(void);
 
 #endif

@@ -53,10 +53,12 @@ struct stage_request {
 };
 
 struct stage_report {
-	uint64_t files[PLACE_WAY_COUNT], subtrees[PLACE_WAY_COUNT];
+	/* By way; links made to build a cached tree are here too, and the tree again when bound. */
+	uint64_t files[PLACE_WAY_COUNT], bytes[PLACE_WAY_COUNT], subtrees[PLACE_WAY_COUNT];
+	/* What the action sees. */
 	uint64_t files_placed, bytes_placed, subtrees_placed, directories_made, subtrees_built;
 	uint64_t fallbacks, elapsed_us;
-	struct stage_bind *binds; /* owned by the stager until stage_release */
+	struct stage_bind *binds; /* the stager's, until stage_release or the next stage_compose */
 	size_t bind_count;
 	struct digest *missing;   /* likewise */
 	size_t missing_count;
@@ -80,9 +82,9 @@ int stage_compose(struct stager *stager, const struct stage_request *request,
     struct sandbox *sandbox, struct stage_report *ret_report, struct error_text *err);
 
 /*
- * Gives back the pins and what the report owns.  Where links were forced without guard
- * (--engine hardlink and one uid), inputs are checked first: -EUCLEAN when the action changed one;
- * the blob has been dropped, err names it.
+ * Gives back the pins and what the report points to; may be called after a failed stage_compose.
+ * Where links were forced without guard (--engine hardlink and one uid), inputs are checked first:
+ * -EBADMSG when the action changed one; the blob has been dropped, err names it.
  */
 int stage_release(struct stager *stager, struct stage_report *report, struct error_text *err);
 

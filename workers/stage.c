@@ -1,0 +1,280 @@
+#include "workers/stage.h"
+
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/fs.h"
+#include "workers/stage_internal.h"
+
+static int
+open_trees(int state_fd, int *ret_fd)
+{
+	int rc = fs_mkdir(state_fd, "trees", 0755);
+
+	return rc != 0 ? rc : fs_open_beneath(state_fd, "trees", ret_fd);
+}
+
+int
+stager_new(const struct stager_config *config, struct region *region, struct slot *slot,
+    struct cas *cas, struct stager **ret_stager, struct error_text *err)
+{
+	struct stager *stager = calloc(1, sizeof *stager);
+
+	if (stager == NULL)
+		return error_set(err, -ENOMEM, "staging: no memory");
+	stager->state_fd = cas_state_fd(cas);
+	int rc = open_trees(stager->state_fd, &stager->trees_fd);
+	if (rc != 0) {
+		free(stager);
+		return error_errno(err, rc, "trees: cannot open the directory of cached trees");
+	}
+	umask(022); /* modes are given once, by mkdir and open */
+	stager->config = *config;
+	stager->region = region;
+	stager->slot = slot;
+	stager->cas = cas;
+	stager->arena = arena_new();
+	placer_init(&stager->placer, region, slot, cas);
+	stage_ways_choose(config, false, &stager->ways);
+	stage_ways_choose(config, true, &stager->ways_off);
+	stager->builder = (struct tree_builder){
+	    .placer = &stager->placer,
+	    .policy = stager->ways.build,
+	    .state_fd = stager->state_fd,
+	    .trees_fd = stager->trees_fd,
+	    .slot_number = slot_number(region, slot),
+	};
+	*ret_stager = stager;
+	return 0;
+}
+
+static void
+give_back(struct stager *stager)
+{
+	for (unsigned i = 0; i < stager->pin_count; i++)
+		index_unpin(stager->region, stager->slot, &stager->pins[i]);
+	stager->pin_count = 0;
+	stager->bind_count = 0;
+	arena_reset(stager->arena);
+}
+
+void
+stager_free(struct stager *stager)
+{
+	if (stager == NULL)
+		return;
+	give_back(stager);
+	tree_loader_free(&stager->loader);
+	placer_fini(&stager->placer);
+	free(stager->binds);
+	arena_free(stager->arena);
+	close(stager->trees_fd);
+	free(stager);
+}
+
+static void
+start(struct stager *stager, const struct stage_ways *ways)
+{
+	CHECK(stager->pin_count == 0);
+	placer_start(&stager->placer);
+	tree_loader_free(&stager->loader);
+	tree_loader_start(&stager->loader, stager->cas, stager->arena);
+	stager->builder.built = stager->builder.build_us = 0;
+	stager->bind_us = 0;
+	stager->check_links = ways->check_links;
+	stager->planner = (struct planner){
+	    .region = stager->region,
+	    .slot = stager->slot,
+	    .loader = &stager->loader,
+	    .arena = stager->arena,
+	    .use_cached = ways->subtree != SUBTREE_FILES,
+	    .cached_left = SLOT_LEASES - LEASES_SPARE,
+	    .seen = stager->seen,
+	};
+}
+
+static int
+keep_pin(void *arg, struct plan_node *node)
+{
+	struct stager *stager = arg;
+
+	if (node->is_pinned)
+		stager->pins[stager->pin_count++] = node->pin;
+	return 0;
+}
+
+/* A subtree that the index lacks becomes a cached tree, or is placed file by file after all. */
+static int
+build_node(void *arg, struct plan_node *node)
+{
+	struct stager *stager = arg;
+
+	if (node->kind != PLAN_CACHED || node->is_pinned)
+		return 0;
+	int rc = tree_build(&stager->builder, node->dir, &node->pin);
+	if (rc == 1) {
+		node->kind = PLAN_PRIVATE;
+		return 0;
+	}
+	if (rc == 0) {
+		node->is_pinned = true;
+		stager->pins[stager->pin_count++] = node->pin;
+	}
+	return rc == 0 ? 0 : placer_below(&stager->placer, rc, node->path);
+}
+
+/* Hands the list of all missing digests to the report. */
+static int
+tell_missing(struct stager *stager, struct stage_report *report, struct error_text *err)
+{
+	char text[DIGEST_TEXT_SIZE];
+	struct tree_loader *loader = &stager->loader;
+
+	int rc = tree_find_missing_files(loader);
+	if (rc != 0)
+		return error_errno(err, rc, "cas: cannot look for missing blobs");
+	if (loader->missing_count == 0)
+		return error_set(
+		    err, -ESTALE, "input tree: a blob was missing and is there now; try again");
+	report->missing = loader->missing;
+	report->missing_count = loader->missing_count;
+	return error_set(err, -ENOENT,
+	    "input tree: %zu blobs are missing from the CAS, the first %s", report->missing_count,
+	    digest_to_text(&report->missing[0], '/', text));
+}
+
+static int
+plan(struct stager *stager, const struct stage_request *request, struct plan_node **ret_root,
+    struct error_text *err)
+{
+	struct spine *spine;
+	struct plan_node *root = NULL;
+
+	int rc = spine_new(stager->arena, request, &spine, err);
+	if (rc != 0)
+		return rc;
+	rc = plan_make(&stager->planner, &request->root, spine, &root, err);
+	plan_each(root, keep_pin, stager);
+	*ret_root = root;
+	return rc;
+}
+
+/* Everything that is placed: first the cached trees, then the sandbox. */
+static int
+place(struct stager *stager, const struct stage_ways *ways, struct plan_node *root, int rootfd,
+    struct stage_report *report, struct error_text *err)
+{
+	struct place_cursor cursor;
+
+	int rc = plan_each(root, build_node, stager);
+	if (rc != 0)
+		return rc == -ENOENT ? rc : placer_error(&stager->placer, rc, "trees", err);
+	/* What the links placed so far is inside cached trees, not yet in the sandbox. */
+	report->files_placed = report->bytes_placed = 0;
+	uint64_t files = stager->placer.tally.files_all, bytes = stager->placer.tally.bytes_all;
+	cursor_init(&cursor, rootfd);
+	rc = stage_place_plan(stager, ways, &cursor, root, report);
+	cursor_fini(&cursor);
+	if (rc != 0)
+		return rc == -ENOENT ? rc : placer_error(&stager->placer, rc, "sandbox", err);
+	report->files_placed += stager->placer.tally.files_all - files;
+	report->bytes_placed += stager->placer.tally.bytes_all - bytes;
+	return 0;
+}
+
+/* The way that most of what was placed file by file went. */
+static enum place_way
+main_way(const struct place_tally *tally)
+{
+	enum place_way best = PLACE_HARDLINK;
+
+	for (int way = 0; way < PLACE_WAY_COUNT; way++) {
+		if (tally->files[way] > tally->files[best])
+			best = (enum place_way)way;
+	}
+	return best;
+}
+
+static void
+count(struct stager *stager, struct stage_report *report)
+{
+	const struct place_tally *tally = &stager->placer.tally;
+	struct slot *slot = stager->slot;
+	uint64_t place_us = report->elapsed_us - stager->bind_us;
+
+	report->directories_made = tally->directories;
+	report->subtrees_built = stager->builder.built;
+	report->fallbacks = tally->fallbacks;
+	for (int way = 0; way < PLACE_WAY_COUNT; way++) {
+		report->files[way] += tally->files[way];
+		report->bytes[way] += tally->bytes[way];
+		if (report->files[way] == 0 && report->subtrees[way] == 0)
+			continue;
+		counter_add(slot, COUNTER_STAGE(way, PLACE_FILES), report->files[way]);
+		counter_add(slot, COUNTER_STAGE(way, PLACE_SUBTREES), report->subtrees[way]);
+		counter_add(slot, COUNTER_STAGE(way, PLACE_BYTES), report->bytes[way]);
+	}
+	counter_add(slot, COUNTER_STAGE(PLACE_BIND, PLACE_US), stager->bind_us);
+	if (tally->files_all > tally->empty_files)
+		counter_add(slot, COUNTER_STAGE(main_way(tally), PLACE_US), place_us);
+	COUNTER_ADD(slot, stage_trees, 1);
+	COUNTER_ADD(slot, stage_directories, tally->directories);
+	COUNTER_ADD(slot, stage_symlinks, tally->symlinks);
+	COUNTER_ADD(slot, stage_us, report->elapsed_us);
+	COUNTER_ADD(slot, zero_digest_files, tally->empty_files);
+	COUNTER_ADD(slot, exec_variants, tally->exec_variants);
+	COUNTER_ADD(slot, trees_built, stager->builder.built);
+	COUNTER_ADD(slot, trees_build_us, stager->builder.build_us);
+}
+
+int
+stage_compose(struct stager *stager, const struct stage_request *request, struct sandbox *sandbox,
+    struct stage_report *ret_report, struct error_text *err)
+{
+	const struct stage_ways *ways = request->guard_off ? &stager->ways_off : &stager->ways;
+	struct stage_report report = {0};
+	struct plan_node *root;
+	uint64_t began = clock_monotonic_us();
+
+	start(stager, ways);
+	memset(ret_report, 0, sizeof *ret_report);
+	int rc = plan(stager, request, &root, err);
+	if (rc == 0 && stager->loader.missing_count > 0)
+		rc = tell_missing(stager, ret_report, err);
+	else if (rc == 0)
+		rc = place(stager, ways, root, sandbox->rootfd, &report, err);
+	else
+		goto out;
+	if (rc == -ENOENT && ret_report->missing_count == 0)
+		rc = tell_missing(stager, ret_report, err);
+out:
+	if (rc != 0) {
+		give_back(stager);
+		return rc;
+	}
+	report.elapsed_us = clock_monotonic_us() - began;
+	report.binds = stager->binds;
+	report.bind_count = stager->bind_count;
+	count(stager, &report);
+	*ret_report = report;
+	CRASH_POINT(staged);
+	return 0;
+}
+
+int
+stage_release(struct stager *stager, struct stage_report *report, struct error_text *err)
+{
+	int rc = stager->check_links ? placer_check_links(&stager->placer, err) : 0;
+
+	give_back(stager);
+	memset(report, 0, sizeof *report);
+	return rc;
+}

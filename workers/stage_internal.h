@@ -1,0 +1,57 @@
+/*
+ * What stage.c, stage_policy.c and stage_place.c share.  Worker, private to staging.
+ */
+#ifndef WORKERS_STAGE_INTERNAL_H
+#define WORKERS_STAGE_INTERNAL_H
+
+#include "workers/place.h"
+#include "workers/stage.h"
+#include "workers/stage_plan.h"
+#include "workers/tree_build.h"
+
+/* How a cached tree gets into the sandbox. */
+enum subtree_way { SUBTREE_BIND, SUBTREE_CLONE, SUBTREE_FILES };
+
+enum { FILE_BIND_BYTES_MIN = 64 << 10, LEASES_SPARE = 6, TARGET_MAX = 3900 };
+
+struct stage_ways {
+	enum subtree_way subtree;
+	struct place_policy build; /* cached trees */
+	struct place_policy loose; /* files of the spine, and subtrees placed file by file */
+	struct place_policy own;   /* inputs that are outputs too */
+	bool bind_files;           /* large loose files as read-only binds */
+	uid_t spine_owner;
+	bool check_links;
+};
+
+struct stager {
+	struct stager_config config;
+	struct region *region;
+	struct slot *slot;
+	struct cas *cas;
+	struct arena *arena; /* of the action being staged */
+	int state_fd, trees_fd;
+	struct placer placer;
+	struct tree_builder builder;
+	struct tree_loader loader;
+	struct planner planner;
+	struct stage_ways ways, ways_off; /* guarded, and with guard off */
+	uint64_t seen[PLAN_SEEN];
+
+	struct index_pin pins[SLOT_LEASES];
+	unsigned pin_count;
+	struct stage_bind *binds;
+	size_t bind_count, bind_room;
+	uint64_t bind_us;
+	bool check_links;
+};
+
+/* What config and probe allow. */
+void stage_ways_choose(
+    const struct stager_config *config, bool guard_off, struct stage_ways *ret_ways);
+
+/* Puts the planned tree into the cursor's directory; all cached nodes are pinned. */
+int stage_place_plan(struct stager *stager, const struct stage_ways *ways,
+    struct place_cursor *cursor, const struct plan_node *root, struct stage_report *report);
+
+#endif

@@ -1,0 +1,173 @@
+#include "workers/stage_plan.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "cas/directory.h"
+
+static int plan_directory(
+    struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err);
+
+static struct plan_node *
+node_new(struct planner *planner, struct plan_node *parent, const char *name)
+{
+	struct plan_node *node = arena_alloc(planner->arena, sizeof *node);
+
+	node->name = name;
+	node->path = parent->path[0] == '\0'
+	    ? name
+	    : arena_printf(planner->arena, "%s/%s", parent->path, name);
+	node->spine = spine_find(parent->spine, name);
+	node->is_whole = parent->is_whole || (node->spine != NULL && node->spine->is_whole);
+	if (parent->last == NULL)
+		parent->first = node;
+	else
+		parent->last->next = node;
+	parent->last = node;
+	return node;
+}
+
+/* A subtree that the action does not write into. */
+static int
+plan_subtree(
+    struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err)
+{
+	node->kind = PLAN_PRIVATE;
+	if (planner->use_cached && planner->cached_left > 0) {
+		int rc = index_pin(planner->region, planner->slot, &node->digest, &node->pin);
+		node->is_pinned = rc == 0;
+		if (rc == 0 || rc == -ENOENT || rc == -EBUSY) {
+			node->kind = PLAN_CACHED;
+			planner->cached_left--;
+		}
+	}
+	if (node->is_pinned)
+		return 0;
+	return tree_load(planner->loader, &node->digest, depth, &node->dir, err);
+}
+
+static int
+plan_child(struct planner *planner, struct plan_node *parent, const ReapiDirectoryNode *from,
+    unsigned depth, struct error_text *err)
+{
+	struct plan_node *node = node_new(planner, parent, from->name);
+
+	int rc = reapi_digest_get(from->digest, &node->digest);
+	if (rc != 0)
+		return error_set(err, rc, "%s: a broken digest", node->path);
+	if (node->is_whole || (node->spine != NULL && node->spine->is_made)) {
+		node->kind = PLAN_SPINE;
+		return plan_directory(planner, node, depth, err);
+	}
+	if (digest_is_empty(&node->digest)) {
+		node->kind = PLAN_EMPTY;
+		return 0;
+	}
+	return plan_subtree(planner, node, depth, err);
+}
+
+/* Is something else where a directory of the spine must be? */
+static int
+check_in_the_way(const struct plan_node *node, struct error_text *err)
+{
+	const ReapiDirectory *message = node->dir->message;
+
+	for (size_t i = 0; i < message->n_files; i++) {
+		const struct spine *spine = spine_find(node->spine, message->files[i]->name);
+		if (spine != NULL && spine->is_made)
+			return error_set(err, -EINVAL,
+			    "%s%s%s: the input tree has a file where an output's directory or "
+			    "the working directory must be",
+			    node->path, node->path[0] == '\0' ? "" : "/", spine->name);
+	}
+	return 0;
+}
+
+static bool
+has_symlink(const struct tree_dir *dir, const char *name)
+{
+	for (size_t i = 0; dir != NULL && i < dir->message->n_symlinks; i++) {
+		if (strcmp(dir->message->symlinks[i]->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+has_child(const struct plan_node *node, const char *name)
+{
+	for (const struct plan_node *child = node->first; child != NULL; child = child->next) {
+		if (strcmp(child->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Directories that only the outputs ask for. */
+static int
+plan_made(struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err)
+{
+	if (node->spine == NULL)
+		return 0;
+	for (const struct spine *spine = node->spine->first; spine != NULL; spine = spine->next) {
+		if (!spine->is_made || has_child(node, spine->name) ||
+		    has_symlink(node->dir, spine->name))
+			continue;
+		struct plan_node *child = node_new(planner, node, spine->name);
+		child->kind = PLAN_SPINE;
+		child->digest = digest_empty;
+		int rc = plan_directory(planner, child, depth + 1, err);
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int
+plan_directory(
+    struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err)
+{
+	if (depth > TREE_DEPTH_MAX)
+		return error_set(err, -EINVAL, "%.200s...: deeper than %d directories", node->path,
+		    TREE_DEPTH_MAX);
+	if (!digest_is_empty(&node->digest)) {
+		int rc = tree_load_one(planner->loader, &node->digest, &node->dir, err);
+		if (rc != 0)
+			return rc;
+		if (node->dir->message == NULL) /* missing, and noted */
+			return 0;
+		rc = check_in_the_way(node, err);
+		for (size_t i = 0; rc == 0 && i < node->dir->message->n_directories; i++)
+			rc = plan_child(
+			    planner, node, node->dir->message->directories[i], depth + 1, err);
+		if (rc != 0)
+			return rc;
+	}
+	return plan_made(planner, node, depth, err);
+}
+
+int
+plan_make(struct planner *planner, const struct digest *root, const struct spine *spine,
+    struct plan_node **ret_root, struct error_text *err)
+{
+	struct plan_node *node = arena_alloc(planner->arena, sizeof *node);
+
+	node->kind = PLAN_SPINE;
+	node->name = node->path = "";
+	node->spine = spine;
+	node->is_whole = spine->is_whole;
+	node->digest = *root;
+	*ret_root = node; /* set even on failure: pins are in it */
+	return plan_directory(planner, node, 0, err);
+}
+
+int
+plan_each(struct plan_node *node, int (*visit)(void *arg, struct plan_node *node), void *arg)
+{
+	int rc = visit(arg, node);
+
+	for (struct plan_node *child = node->first; rc == 0 && child != NULL; child = child->next)
+		rc = plan_each(child, visit, arg);
+	return rc;
+}

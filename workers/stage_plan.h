@@ -1,0 +1,60 @@
+/*
+ * The planner: what becomes of each directory of an input tree.
+ *
+ * Worker, one thread, private to staging.  plan_make reads the spine's Directories, looks the other
+ * subtrees up in the index (a hit is pinned and stays unread), and reads and checks those that
+ * have to be placed.  Nothing is placed here.  Everything lives in the action's arena.
+ *
+ * Rules of thumb for now, all in plan_subtree and composes(): every subtree is bound from a cached tree,
+ * built if need be, while there are binds left; a subtree that is not cached but mostly
+ * consists of cached ones is composed of these when it is met first, and built when it is met again.
+ */
+#ifndef WORKERS_STAGE_PLAN_H
+#define WORKERS_STAGE_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shm/index.h"
+#include "workers/spine.h"
+#include "workers/stage_tree.h"
+
+enum plan_kind {
+	PLAN_SPINE,    /* made for real, belongs to the action */
+	PLAN_COMPOSED, /* made for real, ours: its parts are planned singly */
+	PLAN_EMPTY,    /* mkdir */
+	PLAN_CACHED,   /* from a cached tree: pinned, or to be built first */
+	PLAN_PRIVATE,  /* file by file */
+};
+
+struct plan_node {
+	enum plan_kind kind;
+	const char *name, *path; /* path: relative to the input root */
+	const struct spine *spine;
+	bool is_whole;          /* an output, or below one */
+	struct tree_dir *dir;   /* NULL: only made for an output, or a hit, unread */
+	struct digest digest;
+	bool is_pinned;
+	struct index_pin pin;
+	struct plan_node *first, *last, *next; /* children of SPINE and COMPOSED */
+};
+
+enum { PLAN_SEEN = 1024 };
+
+struct planner {
+	struct region *region;
+	struct slot *slot;
+	struct tree_loader *loader;
+	struct arena *arena;
+	bool use_cached;      /* cached trees may be used and built */
+	unsigned cached_left; /* how many more */
+	uint64_t *seen;       /* PLAN_SEEN digests composed before; lives with the stager */
+};
+
+int plan_make(struct planner *planner, const struct digest *root, const struct spine *spine,
+    struct plan_node **ret_root, struct error_text *err);
+
+/* Every node, parents first; callbacks return 0 or what ends it. */
+int plan_each(struct plan_node *node, int (*visit)(void *arg, struct plan_node *node), void *arg);
+
+#endif

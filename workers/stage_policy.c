@@ -1,0 +1,111 @@
+#include <string.h>
+
+#include "base/check.h"
+#include "workers/stage_internal.h"
+
+static bool
+works(const struct stager_config *config, enum place_way way)
+{
+	return config->probe->ways[way].works;
+}
+
+static void
+add_way(struct place_policy *policy, enum place_way way)
+{
+	for (unsigned i = 0; i < policy->count; i++) {
+		if (policy->order[i] == way)
+			return;
+	}
+	CHECK(policy->count < PLACE_ORDER_MAX);
+	policy->order[policy->count++] = way;
+}
+
+static void
+add_private_ways(const struct stager_config *config, struct place_policy *policy)
+{
+	if (config->probe->clone_is_native && !policy->is_writable)
+		add_way(policy, PLACE_CLONEFILE);
+	if (works(config, PLACE_REFLINK))
+		add_way(policy, PLACE_REFLINK);
+	add_way(policy, PLACE_COPY);
+}
+
+/* A forced way comes first, works or not: what it cannot do is counted as a fall-back. */
+static void
+add_forced_way(enum engine engine, struct place_policy *policy)
+{
+	switch (engine) {
+	case ENGINE_CLONEFILE:
+		add_way(policy, PLACE_CLONEFILE);
+		break;
+	case ENGINE_REFLINK:
+		add_way(policy, PLACE_REFLINK);
+		break;
+	case ENGINE_HARDLINK:
+		add_way(policy, PLACE_HARDLINK);
+		break;
+	case ENGINE_COPY:
+		add_way(policy, PLACE_COPY);
+		break;
+	default:
+		break;
+	}
+}
+
+static enum subtree_way
+choose_subtree(const struct stager_config *config, bool guard_off)
+{
+	enum engine engine = config->host->engine;
+
+	if (guard_off)
+		return SUBTREE_FILES;
+	if (engine == ENGINE_CLONEFILE)
+		return SUBTREE_CLONE;
+	if (engine != ENGINE_AUTO && engine != ENGINE_BIND)
+		return SUBTREE_FILES;
+	if (config->isolation != ISOLATION_NONE)
+		return SUBTREE_BIND;
+	return config->probe->clone_is_native ? SUBTREE_CLONE : SUBTREE_FILES;
+}
+
+static void
+choose_loose(const struct stager_config *config, bool guard_off, struct stage_ways *ways)
+{
+	struct place_policy *loose = &ways->loose;
+	enum engine engine = config->host->engine;
+
+	loose->owner = guard_off ? ways->spine_owner : (uid_t)-1;
+	loose->is_writable = guard_off;
+	if (!guard_off || engine == ENGINE_REFLINK || engine == ENGINE_COPY)
+		add_forced_way(engine, loose);
+	if (engine == ENGINE_COPY)
+		return;
+	if (!guard_off && config->uid_differs && (engine == ENGINE_AUTO || engine == ENGINE_BIND) &&
+	    works(config, PLACE_HARDLINK))
+		add_way(loose, PLACE_HARDLINK);
+	add_private_ways(config, loose);
+	loose->record = ways->check_links =
+	    !config->uid_differs && loose->order[0] == PLACE_HARDLINK;
+}
+
+void
+stage_ways_choose(const struct stager_config *config, bool guard_off, struct stage_ways *ret_ways)
+{
+	struct stage_ways ways = {.subtree = choose_subtree(config, guard_off)};
+	enum engine engine = config->host->engine;
+
+	ways.spine_owner = config->uid_differs ? config->action_uid : (uid_t)-1;
+	ways.build.owner = (uid_t)-1;
+	ways.build.building = true;
+	if (works(config, PLACE_HARDLINK))
+		add_way(&ways.build, PLACE_HARDLINK);
+	add_private_ways(config, &ways.build);
+	choose_loose(config, guard_off, &ways);
+	ways.own.owner = ways.spine_owner;
+	ways.own.is_writable = true;
+	add_private_ways(config, &ways.own);
+	ways.bind_files = !guard_off && !config->uid_differs &&
+	    config->isolation != ISOLATION_NONE && !works(config, PLACE_REFLINK) &&
+	    (engine == ENGINE_AUTO || engine == ENGINE_BIND);
+	*ret_ways = ways;
+}
