@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""Runs the bench programs, prints one table and writes bench.json (make bench).
+
+As root on Linux every volume is an image on tmpfs, mounted in a mount and pid namespace of this
+program's own, so that nothing stays mounted or running, however it ends.  As another user the
+volume of the build directory is measured.  What the wanted rows do not need is not set up.
+"""
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+IMAGE_BYTES = 6 << 30
+MKFS = {
+    "ext4": ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"],
+    "xfs": ["mkfs.xfs", "-q", "-f"],
+    "btrfs": ["mkfs.btrfs", "-q", "-f"],
+}
+GATE_FS = "xfs"
+LOOKUP_PROCESSES = [1, 2, 4, 16, 64]
+# Rows whose ratio has an aim; doc/bench.md says why.
+AIMS = [
+    (r"^stage/cold/.*/hardlink/", 1.15),
+    (r"^stage/exact/.*/bind/", 0.02),
+    (r"^whole/.*/bind/", 1.3),
+    (r"^gate/", 1.02),
+    (r"^dispatch/true/1$", 2.0),
+    (r"^memory/", 1.0),
+]
+
+
+def aim_of(name):
+    return next((aim for pattern, aim in AIMS if re.search(pattern, name)), None)
+
+
+def has_namespaces():
+    return sys.platform == "linux" and os.geteuid() == 0
+
+
+class Bench:
+    def __init__(self, options):
+        self.programs = options.programs
+        self.rametd = options.rametd
+        self.only = re.compile(options.only)
+        self.rows = []
+        self.failed = []
+        self.directory = None
+
+    def program(self, name):
+        return os.path.join(self.programs, "bench_" + name)
+
+    def wanted(self, names):
+        return [name for name in names if self.only.search(name)]
+
+    def listed(self, program, *arguments):
+        output = subprocess.run([self.program(program), *arguments, "--list"], check=True,
+                                stdout=subprocess.PIPE, text=True).stdout
+        return self.wanted(output.split())
+
+    def measure(self, program, *arguments):
+        """Each line is a row as soon as it is there."""
+        command = [self.program(program), *map(str, arguments)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                row = json.loads(line)
+                if self.only.search(row["name"]):
+                    self.rows.append(row)
+                    print_row(row)
+        if process.returncode != 0:
+            self.failed.append("%s: exit status %d" % (" ".join(command[:4]), process.returncode))
+
+    def volume(self, fs):
+        """A fresh volume; the directory that it is mounted on."""
+        where = os.path.join(self.directory, fs)
+        os.mkdir(where)
+        if not has_namespaces():
+            return where
+        if fs == "tmpfs":
+            run("mount", "-t", "tmpfs", "-o", "size=%d" % IMAGE_BYTES, "tmpfs", where)
+            return where
+        image = where + ".image"
+        with open(image, "wb") as file:
+            file.truncate(IMAGE_BYTES)
+        run(*MKFS[fs], image)
+        run("mount", "-o", "loop", image, where)
+        return where
+
+    def volume_gone(self, fs):
+        where = os.path.join(self.directory, fs)
+        if not has_namespaces():
+            shutil.rmtree(where)
+            return
+        run("umount", where)
+        if fs != "tmpfs":
+            os.unlink(where + ".image")
+
+    def on_volume(self, fs, program, arguments, names):
+        if not names:
+            return
+        try:
+            where = self.volume(fs)
+        except OSError as error:
+            self.failed.append("%s: left out: %s" % (fs, error))
+            return
+        state = os.path.join(where, "state")
+        os.mkdir(state)
+        self.measure(program, "--state", state, *arguments, *names)
+        self.volume_gone(fs)
+        os.rmdir(where) if os.path.isdir(where) else None
+
+    def lookup(self):
+        for processes in LOOKUP_PROCESSES:
+            if self.wanted(["lookup/%d" % processes]):
+                self.measure("lookup", processes)
+
+    def stage(self):
+        for fs in volumes(self.directory):
+            names = self.listed("stage", "--fs", fs)
+            self.on_volume(fs, "stage", ["--fs", fs], names)
+
+    def gate(self):
+        if sys.platform == "linux":
+            fs = GATE_FS if has_namespaces() else volumes(self.directory)[0]
+            self.on_volume(fs, "gate", [], self.listed("gate"))
+
+    def dispatch(self):
+        fs = "tmpfs" if has_namespaces() else volumes(self.directory)[0]
+        self.on_volume(fs, "dispatch", ["--rametd", self.rametd], self.listed("dispatch"))
+
+    def run(self):
+        for part in (self.lookup, self.dispatch, self.gate, self.stage):
+            part()
+
+
+def volumes(directory):
+    if has_namespaces():
+        return ["ext4", "xfs", "btrfs", "tmpfs"]
+    name = subprocess.run(["stat", "-f", "-c", "%T", directory], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
+    if sys.platform == "darwin":
+        return ["apfs"]
+    return ["ext4" if name == "ext2/ext3" else name or "unknown"]
+
+
+def run(*command):
+    """Says what a failing command said, and nothing otherwise."""
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True)
+    if done.returncode != 0:
+        raise OSError("%s: %s" % (" ".join(command), done.stdout.strip()))
+
+
+FORMAT = "%-44s %4s %6s %11s %11s  %-12s %11s %8s %s"
+
+
+def print_head():
+    print(FORMAT % ("name", "unit", "n", "median", "p99", "limit", "", "ratio", "aim"))
+
+
+def print_row(row):
+    aim = aim_of(row["name"])
+    verdict = "" if aim is None else "<= %g%s" % (aim, "" if row["ratio"] <= aim else "  MISSED")
+    print(FORMAT % (row["name"], row["unit"], row["n"], "%.1f" % row["median"],
+                    "%.1f" % row["p99"], row["limit_name"], "%.1f" % row["limit"],
+                    "%.3f" % row["ratio"], verdict), flush=True)
+
+
+def write_json(path, rows):
+    temporary = path + ".tmp"
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    os.rename(temporary, path)
+
+
+def measure_all(options):
+    bench = Bench(options)
+    base = "/dev/shm" if has_namespaces() else os.path.dirname(os.path.abspath(options.json))
+    bench.directory = tempfile.mkdtemp(prefix="ramet-bench.", dir=base)
+    print_head()
+    try:
+        if has_namespaces():
+            run("mount", "-t", "tmpfs", "-o", "size=90%", "tmpfs", bench.directory)
+        bench.run()
+    finally:
+        if has_namespaces():
+            subprocess.run(["umount", "-R", bench.directory], check=False)
+        shutil.rmtree(bench.directory, ignore_errors=True)
+    if not bench.rows and not bench.failed:
+        sys.exit("bench: no row's name matches %r" % options.only)
+    write_json(options.json, bench.rows)
+    missed = [row for row in bench.rows
+              if aim_of(row["name"]) is not None and row["ratio"] > aim_of(row["name"])]
+    print("%d rows, %d over their aim; %s" % (len(bench.rows), len(missed), options.json))
+    if bench.failed:
+        sys.exit("\n".join("bench: " + text for text in bench.failed))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--programs", required=True, help="where the bench_* programs are")
+    parser.add_argument("--rametd", required=True, help="the daemon's path")
+    parser.add_argument("--json", required=True, help="what to write")
+    parser.add_argument("--only", default="", help="regular expression: the rows wanted")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if has_namespaces() and not options.inside:
+        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+                   "--propagation", "private", sys.executable, *sys.argv, "--inside"]
+        sys.exit(subprocess.run(command, check=False).returncode)
+    measure_all(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+#include "tests/bench/series.h"
+
+#include <err.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/check.h"
+
+uint64_t
+bench_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void
+series_add(struct series *series, double value)
+{
+	if (series->count == series->room) {
+		series->room = series->room > 0 ? series->room * 2 : 64;
+		series->values = realloc(series->values, series->room * sizeof(*series->values));
+		if (series->values == NULL)
+			err(1, "samples");
+	}
+	series->values[series->count++] = value;
+}
+
+void
+series_clear(struct series *series)
+{
+	free(series->values);
+	*series = (struct series){0};
+}
+
+static int
+compare_values(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+double
+series_quantile(struct series *series, double part)
+{
+	size_t rank;
+
+	CHECK(series->count > 0);
+	qsort(series->values, series->count, sizeof(*series->values), compare_values);
+	if (part == 0.5 && series->count % 2 == 0)
+		return (series->values[series->count / 2 - 1] + series->values[series->count / 2]) /
+		    2;
+	rank = (size_t)ceil(part * (double)series->count);
+	return series->values[rank > 0 ? rank - 1 : 0];
+}
+
+void
+series_alternate(const struct series_bounds *bounds, double unit_ns, series_measure thing,
+    series_measure limit, void *arg, struct series *thing_series, struct series *limit_series)
+{
+	uint64_t end = bench_now_ns() + (uint64_t)bounds->budget_ms * 1000000u;
+	unsigned pairs;
+	int half;
+
+	for (pairs = 0; pairs < bounds->most; pairs++) {
+		if (pairs >= bounds->least && bench_now_ns() >= end)
+			return;
+		for (half = 0; half < 2; half++) {
+			if ((pairs + (unsigned)half) % 2 == 0)
+				series_add(thing_series, (double)thing(arg) / unit_ns);
+			else
+				series_add(limit_series, (double)limit(arg) / unit_ns);
+		}
+	}
+}
+
+void
+row_print(const char *name, const char *unit, struct series *series, const char *limit_name,
+    struct series *limit_series, double fixed_limit)
+{
+	double median = series_quantile(series, 0.5);
+	double limit = limit_series != NULL ? series_quantile(limit_series, 0.5) : fixed_limit;
+
+	printf("{\"name\":\"%s\",\"unit\":\"%s\",\"n\":%zu,\"median\":%.6g,\"p99\":%.6g,"
+	       "\"limit_name\":\"%s\",\"limit\":%.6g,\"ratio\":%.4g}\n",
+	    name, unit, series->count, median, series_quantile(series, 0.99), limit_name, limit,
+	    median / limit);
+	fflush(stdout);
+}

@@ -1,0 +1,42 @@
+/*
+ * Samples of one thing, and the line of JSON that a row of the bench is.
+ *
+ * Bench programs, one thread.  A row compares a thing with its limit; both are measured in turns
+ * (series_alternate), so that whatever else the machine does falls on both.  Rows go to stdout, one
+ * flat object a line, in the form of build/bench.json; run.py makes the table of them.
+ */
+#ifndef BENCH_SERIES_H
+#define BENCH_SERIES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct series {
+	double *values;
+	size_t count, room;
+};
+
+uint64_t bench_now_ns(void);
+
+void series_add(struct series *series, double value);
+void series_clear(struct series *series); /* frees; may be used again */
+/* part 0.5: the median, 0.99: the 99th percentile (nearest rank).  Sorts.  At least one sample. */
+double series_quantile(struct series *series, double part);
+
+/*
+ * Calls both in turns, the order swapped each time, until `budget_ms` has passed and at least
+ * `least` pairs were taken, or `most` pairs.  Each returns the nanoseconds that count (what it
+ * prepares and clears away does not), added as `unit_ns` each: 1000 for microseconds.
+ */
+typedef uint64_t (*series_measure)(void *arg);
+struct series_bounds {
+	unsigned budget_ms, least, most;
+};
+void series_alternate(const struct series_bounds *bounds, double unit_ns, series_measure thing,
+    series_measure limit, void *arg, struct series *thing_series, struct series *limit_series);
+
+/* The row; limit_series NULL: the limit is `fixed_limit`. */
+void row_print(const char *name, const char *unit, struct series *series, const char *limit_name,
+    struct series *limit_series, double fixed_limit);
+
+#endif
