@@ -1,0 +1,43 @@
+/*
+ * Clients: connections to ramet.sock, from the command line or the gateway.
+ *
+ * Supervisor, its one thread.  A client says `hello` first, then submits, cancels, resizes or
+ * stops; it may have many jobs.  Only our own user and root may connect.  A client that sends what
+ * it must not, or does not read, is dropped, counted and logged once; when it goes its jobs are
+ * cancelled.
+ */
+#ifndef SUPERVISOR_CLIENT_H
+#define SUPERVISOR_CLIENT_H
+
+#include <sys/queue.h>
+#include <sys/tree.h>
+
+#include "base/error_text.h"
+#include "ipc/messages.h"
+#include "supervisor/queue.h"
+
+enum { CLIENTS_MAX = 512 };
+
+struct peer;
+struct supervisor;
+
+RB_HEAD(client_jobs, job);
+
+struct client {
+	TAILQ_ENTRY(client) link;
+	struct supervisor *host;
+	struct peer *peer;
+	struct client_jobs jobs; /* by the client's number */
+	bool greeted;
+	int32_t pid;
+};
+
+int client_init(struct supervisor *host, struct error_text *err); /* listens */
+void client_fini(struct supervisor *host);
+void client_send(struct client *client, const struct message *message); /* NULL is fine */
+
+/* The client's own table of its jobs. */
+int client_add_job(struct client *client, struct job *job); /* -EEXIST */
+void client_remove_job(struct job *job);
+
+#endif

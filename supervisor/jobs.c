@@ -1,0 +1,203 @@
+#include "supervisor/jobs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "supervisor/client.h"
+#include "supervisor/supervisor.h"
+
+static void
+set_levels(struct supervisor *host)
+{
+	COUNTER_SET(host->slot, actions_queued, host->queue.count);
+	COUNTER_SET(host->slot, actions_running, host->running);
+}
+
+void
+jobs_init(struct supervisor *host)
+{
+	TAILQ_INIT(&host->jobs);
+	queue_init(&host->queue);
+	set_levels(host);
+}
+
+int
+jobs_submit(struct supervisor *host, struct client *client, const struct msg_submit *submit)
+{
+	struct job *job;
+	int rc;
+
+	if (host->queue.count >= JOBS_QUEUED_MAX)
+		return -EBUSY;
+	job = calloc(1, sizeof(*job));
+	if (job == NULL)
+		return -ENOMEM;
+	job->client_job = submit->job;
+	job->action = submit->action;
+	job->skip_cache_lookup = submit->skip_cache_lookup;
+	job->guard_off = submit->guard_off;
+	job->priority = submit->priority;
+	job->queued_us = clock_realtime_us();
+	msg_text_copy(submit->label, job->label, sizeof(job->label));
+	rc = client_add_job(client, job);
+	if (rc != 0) {
+		free(job);
+		return rc;
+	}
+	job->number = ++host->last_job_number;
+	TAILQ_INSERT_TAIL(&host->jobs, job, arrival_link);
+	queue_put(&host->queue, job);
+	set_levels(host);
+	CRASH_POINT(supervisor_job_queued);
+	return 0;
+}
+
+static void
+job_let_go(struct supervisor *host, struct job *job)
+{
+	if (job->worker == NULL)
+		return;
+	CHECK(job->worker->job == job);
+	job->worker->job = NULL;
+	job->worker = NULL;
+	host->running--;
+}
+
+static void
+job_free(struct supervisor *host, struct job *job)
+{
+	job_let_go(host, job);
+	if (job->queued)
+		queue_remove(&host->queue, job);
+	client_remove_job(job);
+	TAILQ_REMOVE(&host->jobs, job, arrival_link);
+	free(job);
+	set_levels(host);
+	control_settle(host);
+}
+
+static void
+job_end(struct supervisor *host, struct job *job, enum job_status status, const char *why)
+{
+	struct message message = {.type = MSG_done};
+
+	message.done.job = job->client_job;
+	message.done.status = status;
+	message.done.message = msg_text(why);
+	message.done.has_message = true;
+	message.done.attempt = job->attempt;
+	message.done.has_attempt = true;
+	client_send(job->client, &message);
+	job_free(host, job);
+}
+
+void
+jobs_given(struct job *job, struct child *worker)
+{
+	struct supervisor *host = worker->host;
+	struct message message = {.type = MSG_run};
+
+	queue_remove(&host->queue, job);
+	job->worker = worker;
+	worker->job = job;
+	job->attempt++;
+	host->running++;
+	set_levels(host);
+	message.run.job = job->number;
+	message.run.action = job->action;
+	message.run.skip_cache_lookup = message.run.has_skip_cache_lookup = job->skip_cache_lookup;
+	message.run.guard_off = message.run.has_guard_off = job->guard_off;
+	message.run.label = msg_text(job->label);
+	message.run.has_label = job->label[0] != '\0';
+	message.run.attempt = job->attempt;
+	message.run.queued_us = job->queued_us;
+	message.run.has_queued_us = true;
+	child_send(worker, &message);
+	CRASH_POINT(supervisor_job_dispatched);
+
+	message = (struct message){.type = MSG_started};
+	message.started.job = job->client_job;
+	message.started.worker = worker->slot;
+	message.started.attempt = job->attempt;
+	message.started.has_worker = message.started.has_attempt = true;
+	client_send(job->client, &message);
+}
+
+void
+jobs_done(struct supervisor *host, struct job *job, const struct msg_done *done)
+{
+	struct message message = {.type = MSG_done};
+
+	message.done = *done;
+	message.done.job = job->client_job;
+	message.done.attempt = job->attempt;
+	message.done.worker = job->worker->slot;
+	message.done.has_attempt = message.done.has_worker = true;
+	client_send(job->client, &message);
+	job_free(host, job);
+}
+
+void
+jobs_worker_lost(struct supervisor *host, struct job *job, const char *how)
+{
+	char why[512];
+
+	if (job->cancelled) {
+		job_end(host, job, JOB_CANCELLED, "cancelled");
+		return;
+	}
+	if (job->attempt < JOB_ATTEMPTS) {
+		job_let_go(host, job);
+		queue_put(&host->queue, job);
+		COUNTER_ADD(host->slot, actions_retried, 1);
+		set_levels(host);
+		return;
+	}
+	COUNTER_ADD(host->slot, actions_given_up, 1);
+	snprintf(why, sizeof(why), "%s; %u tries", how, job->attempt);
+	log_warn("job %s given up: %s", job->label, why);
+	job_end(host, job, JOB_WORKER_LOST, why);
+}
+
+void
+jobs_cancel(struct supervisor *host, struct job *job)
+{
+	struct message message = {.type = MSG_cancel};
+
+	if (job->worker == NULL) {
+		COUNTER_ADD(host->slot, actions_cancelled, 1);
+		job_end(host, job, JOB_CANCELLED, "cancelled while it was queued");
+		return;
+	}
+	if (job->cancelled)
+		return;
+	job->cancelled = true;
+	message.cancel.job = job->number;
+	child_send(job->worker, &message);
+}
+
+void
+jobs_cancel_all(struct supervisor *host, const char *why)
+{
+	struct job *job;
+
+	while ((job = TAILQ_FIRST(&host->jobs)) != NULL) {
+		if (job->worker == NULL) /* a worker counts its own */
+			COUNTER_ADD(host->slot, actions_cancelled, 1);
+		job_end(host, job, JOB_CANCELLED, why);
+	}
+}
+
+uint64_t
+jobs_oldest_s(const struct supervisor *host)
+{
+	const struct job *job = TAILQ_FIRST(&host->jobs);
+
+	return job == NULL ? 0 : job->queued_us / 1000000;
+}

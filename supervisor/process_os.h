@@ -1,0 +1,26 @@
+/*
+ * What the systems do differently about processes.  process_linux.c, process_darwin.c.
+ *
+ * Supervisor.
+ */
+#ifndef SUPERVISOR_PROCESS_OS_H
+#define SUPERVISOR_PROCESS_OS_H
+
+#include <sys/types.h>
+
+#include <stdbool.h>
+
+/* Descendants of a dead child become ours, where the system can do that. */
+void process_adopt_orphans(void);
+
+/* In a forked child: die when the parent does, where the system can do that.  -ESRCH: it has. */
+int process_die_with_parent(pid_t parent);
+
+/*
+ * Kills what dead children left behind: orphans that became ours and of which is_ours() says no,
+ * and the process group `action_pid` (0: none) of a dead worker's action where there is no such
+ * thing. Returns how many were killed.
+ */
+unsigned process_kill_strays(bool (*is_ours)(void *arg, pid_t pid), void *arg, pid_t action_pid);
+
+#endif
