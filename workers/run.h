@@ -2,21 +2,21 @@
  * Running one action to its end, and the end of everything it started.
  *
  * Worker, one thread.  runner_new once (it makes the network namespace, and without root the user
- * namespace, of this worker: after it the process may have no other thread); then run_action for each.  Linux: run_linux.c; macOS: run_darwin.c; what they share:
- * run.c.
+ * namespace, of this worker: after it the process may have no other thread); then run_action for
+ * each.  Linux: run_linux.c; macOS: run_darwin.c; what they share: run.c.
  *
- * The action's first process is a child of an init of ours that lives in the action's own pid, mount,
- * ipc and uts namespaces, mounts the binds read-only, the sandbox at SANDBOX_PATH, a private /tmp and
- * /dev/shm and a fresh /proc, makes the host read-only, hides the state directory, and waits.  When
- * the first process has ended the init exits and the kernel kills whatever is left.  Without
- * namespaces the init is a subreaper that kills the process group and all descendants.  Whoever is
- * killed (worker, init, supervisor), nothing of the action lives on: the init dies with its worker
- * and the namespace with its init.
+ * The action's first process is a child of an init of ours that lives in the action's own pid,
+ * mount, ipc and uts namespaces, mounts the binds read-only, the sandbox at SANDBOX_PATH, a private
+ * /tmp and /dev/shm and a fresh /proc, makes the host read-only, hides the state directory, and
+ * waits.  When the first process has ended the init exits and the kernel kills whatever is left.
+ * Without namespaces the init is a subreaper that kills the process group and all descendants.
+ * Whoever is killed (worker, init, supervisor), nothing of the action lives on: the init dies with
+ * its worker and the namespace with its init.
  *
- * Environment: exactly the Command's.  argv[0] with a slash is relative to the working directory (if it is
- * not there, to the input root: older clients mean that); a bare name is looked up in the Command's
- * PATH.  stdin is /dev/null; stdout and stderr are files, cut at log_cap_bytes (the rest is thrown
- * away and a line says so).  Timeout: SIGTERM to all, kill_grace_ms, SIGKILL to all.
+ * Environment: exactly the Command's.  argv[0] with a slash is relative to the working directory
+ * (if it is not there, to the input root: older clients mean that); a bare name is looked up in the
+ * Command's PATH.  stdin is /dev/null; stdout and stderr are files, cut at log_cap_bytes (the rest
+ * is thrown away and a line says so).  Timeout: SIGTERM to all, kill_grace_ms, SIGKILL to all.
  *
  * Errors of run_action are the host's (-errno, words in err); what the action did is in the result.
  * A program that cannot be executed is the action's failure: exit code 127 (not found) or 126, with
@@ -37,25 +37,26 @@
 #define SANDBOX_PATH "/tmp/ramet"
 
 struct run_request {
-	char *const *argv;             /* NULL-terminated */
-	char *const *env;              /* "K=V", NULL-terminated */
+	char *const *argv; /* NULL-terminated */
+	char *const *env; /* "K=V", NULL-terminated */
 	const char *working_directory; /* relative, exists */
 	const struct stage_bind *binds;
 	size_t bind_count;
-	uint64_t timeout_us;           /* 0: none */
-	int cancel_fd;                 /* readable: look (see cancelled); -1 none */
-	bool (*cancelled)(void *arg);  /* called when cancel_fd is readable; true: kill the action */
+	uint64_t timeout_us; /* 0: none */
+	int cancel_fd; /* readable: look (see cancelled); -1 none */
+	bool (*cancelled)(void *arg); /* called when cancel_fd is readable; true: kill the action */
 	void *cancelled_arg;
 };
 
 struct run_result {
-	int exit_code;       /* as a shell says it: 128 + signal when a signal ended it */
+	int exit_code; /* as a shell says it: 128 + signal when a signal ended it */
 	int term_signal;
 	bool timed_out, was_cancelled;
 	bool stdout_cut, stderr_cut;
+	bool host_proc; /* a fresh /proc was refused (a container): the host's is seen */
 	uint64_t start_us, end_us; /* CLOCK_REALTIME */
 	uint64_t elapsed_us, user_us, system_us, max_rss_bytes;
-	uint64_t setup_us;   /* of elapsed_us, until the program was executed */
+	uint64_t setup_us; /* of elapsed_us, until the program was executed */
 };
 
 struct runner;

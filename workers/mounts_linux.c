@@ -1,0 +1,210 @@
+#include "workers/mounts_linux.h"
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+
+enum { MOUNT_LOCKED_DOWN = MS_NOSUID | MS_NODEV };
+
+static int
+open_beneath(int dirfd, const char *path)
+{
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC,
+	    .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+
+	return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+}
+
+static int
+tree_clone(int fd)
+{
+	return FAULTY(
+	    mount, open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+}
+
+static int
+tree_attach(int tree_fd, int target_fd)
+{
+	return FAULTY(mount,
+	    move_mount(
+		tree_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
+}
+
+/* From here on every mount of this namespace is private and read-only; later ones say for
+ * themselves. */
+static int
+host_freeze(void)
+{
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY, .propagation = MS_PRIVATE};
+
+	if (FAULTY(mount, mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &attr, sizeof(attr))) != 0)
+		return -errno;
+	return 0;
+}
+
+/*
+ * Covers the state directory with an empty one: what SANDBOX_PATH is before the sandbox is mounted
+ * there.  By descriptor, since it may lie below /tmp and have no name any more.
+ */
+static int
+state_hide(int state_fd)
+{
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+	int fd =
+	    FAULTY(mount, open_tree(AT_FDCWD, SANDBOX_PATH, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+	int rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) != 0 ||
+	    tree_attach(fd, state_fd) != 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+static int
+bind_place(int state_fd, int root_fd, const struct stage_bind *bind, uint32_t *step)
+{
+	int source_fd, target_fd = -1, tree_fd = -1, rc = 0;
+
+	*step = RUN_STEP_SOURCE;
+	source_fd = open_beneath(state_fd, bind->source);
+	if (source_fd < 0)
+		return -errno;
+	tree_fd = tree_clone(source_fd); /* read-only as the host is by now */
+	if (tree_fd < 0) {
+		rc = -errno;
+		goto out;
+	}
+	*step = RUN_STEP_TARGET;
+	target_fd = open_beneath(root_fd, bind->target);
+	if (target_fd < 0 || tree_attach(tree_fd, target_fd) != 0)
+		rc = -errno;
+out:
+	if (target_fd >= 0)
+		close(target_fd);
+	if (tree_fd >= 0)
+		close(tree_fd);
+	close(source_fd);
+	return rc;
+}
+
+static int
+binds_place(struct run_init *init, int state_fd)
+{
+	const struct run_request *request = init->request;
+	int root_fd, rc = 0;
+
+	if (request->bind_count == 0)
+		return 0;
+	root_fd = open(SANDBOX_PATH, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (root_fd < 0)
+		return -errno;
+	for (size_t i = 0; i < request->bind_count && rc == 0; i++) {
+		init->report.bind = (uint32_t)i;
+		rc = bind_place(state_fd, root_fd, &request->binds[i], &init->report.step);
+	}
+	close(root_fd);
+	return rc;
+}
+
+/* The sandbox's root, cloned while it can still be written to. */
+static int
+sandbox_clone(struct run_init *init, int state_fd)
+{
+	char path[128];
+	int fd, rc;
+
+	snprintf(path, sizeof(path), "sandboxes/%s/root", init->sandbox->name);
+	fd = open_beneath(state_fd, path);
+	if (fd < 0)
+		return -errno;
+	rc = tree_clone(fd);
+	if (rc < 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+static int
+tmp_mount(void)
+{
+	if (FAULTY(mount, mount("ramet", "/tmp", "tmpfs", MOUNT_LOCKED_DOWN, "mode=1777")) != 0)
+		return -errno;
+	return mkdir(SANDBOX_PATH, 0555) == 0 ? 0 : -errno;
+}
+
+/* A host without /dev/shm needs none. */
+static int
+shm_mount(void)
+{
+	if (FAULTY(mount, mount("ramet", "/dev/shm", "tmpfs", MOUNT_LOCKED_DOWN, "mode=1777")) ==
+		0 ||
+	    errno == ENOENT)
+		return 0;
+	return -errno;
+}
+
+/* A container may refuse a /proc without the masks of its own: the host's stays, and is reported.
+ */
+static int
+proc_mount(struct run_report *report)
+{
+	if (FAULTY(mount, mount("proc", "/proc", "proc", MOUNT_LOCKED_DOWN | MS_NOEXEC, NULL)) == 0)
+		return 0;
+	if (errno != EPERM && errno != EACCES)
+		return -errno;
+	report->host_proc = 1;
+	return 0;
+}
+
+static int
+sandbox_attach(int tree_fd)
+{
+	if (FAULTY(mount,
+		move_mount(tree_fd, "", AT_FDCWD, SANDBOX_PATH, MOVE_MOUNT_F_EMPTY_PATH)) != 0)
+		return -errno;
+	return 0;
+}
+
+#define STEP(name, call)                                                                           \
+	do {                                                                                       \
+		init->report.step = RUN_STEP_##name;                                               \
+		rc = (call);                                                                       \
+		if (rc < 0)                                                                        \
+			goto out;                                                                  \
+	} while (0)
+
+int
+mounts_make(struct run_init *init)
+{
+	int state_fd = -1, sandbox_fd = -1, rc;
+
+	init->report.step = RUN_STEP_STATE;
+	state_fd = open(init->runner->config->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (state_fd < 0)
+		return -errno;
+	STEP(ROOT, sandbox_fd = sandbox_clone(init, state_fd));
+	STEP(READ_ONLY, host_freeze());
+	STEP(TMP, tmp_mount());
+	STEP(HIDE, state_hide(state_fd));
+	STEP(SANDBOX, sandbox_attach(sandbox_fd));
+	STEP(SOURCE, binds_place(init, state_fd));
+	STEP(SHM, shm_mount());
+	STEP(PROC, proc_mount(&init->report));
+	rc = 0;
+out:
+	if (sandbox_fd >= 0)
+		close(sandbox_fd);
+	close(state_fd);
+	return rc;
+}

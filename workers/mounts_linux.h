@@ -1,0 +1,15 @@
+/*
+ * The mounts of one action, made by its init inside a mount namespace of its own; they go with it.
+ *
+ * What the action then sees: the host, read-only; a private empty /tmp and /dev/shm; its input
+ * root, writable, at SANDBOX_PATH; each bind read-only at its target; nothing in the state
+ * directory; a /proc of its own processes.  0 or -errno with report.step (and .bind) set.
+ */
+#ifndef WORKERS_MOUNTS_LINUX_H
+#define WORKERS_MOUNTS_LINUX_H
+
+#include "workers/run_internal.h"
+
+int mounts_make(struct run_init *init);
+
+#endif

@@ -1,0 +1,445 @@
+#include "workers/run.h"
+
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/fs.h"
+#include "workers/run_internal.h"
+#include "workers/run_log.h"
+
+/* How long an init may take to end everything after it was asked to kill, before it goes itself. */
+enum { KILL_PATIENCE_US = 5000000 };
+
+enum ending { ENDING_NONE, ENDING_TERM, ENDING_KILL, ENDING_FORCED };
+
+/* One run_action. */
+struct run {
+	struct runner *runner;
+	const struct sandbox *sandbox;
+	const struct run_request *request;
+	struct run_result *result;
+	struct run_log logs[2]; /* stdout, stderr */
+	int control_fd;
+	pid_t init;
+	struct run_report report; /* RUN_ENDED or RUN_FAILED, when it came */
+	bool reported;
+	enum ending ending;
+	uint64_t start_us, deadline_us; /* CLOCK_MONOTONIC; deadline 0: none */
+};
+
+static const char *const step_words[RUN_STEP_COUNT] = {
+    [RUN_STEP_STATE] = "cannot open the state directory",
+    [RUN_STEP_ROOT] = "cannot clone the sandbox's mount",
+    [RUN_STEP_READ_ONLY] = "cannot make the host read-only",
+    [RUN_STEP_TMP] = "cannot mount a private /tmp",
+    [RUN_STEP_SANDBOX] = "cannot mount the sandbox",
+    [RUN_STEP_SOURCE] = "cannot open an input tree",
+    [RUN_STEP_TARGET] = "cannot bind an input tree",
+    [RUN_STEP_HIDE] = "cannot hide the state directory",
+    [RUN_STEP_SHM] = "cannot mount a private /dev/shm",
+    [RUN_STEP_PROC] = "cannot mount /proc",
+    [RUN_STEP_CHDIR] = "cannot enter the working directory",
+    [RUN_STEP_DESCRIPTORS] = "cannot arrange the action's descriptors",
+    [RUN_STEP_SPAWN] = "cannot start the action's process",
+};
+
+bool
+run_has_namespaces(const struct runner *runner)
+{
+	return runner->isolation != ISOLATION_NONE;
+}
+
+/* An exec keeps "ignored": an action must not inherit it. */
+static void
+ignored_find(sigset_t *set)
+{
+	struct sigaction action;
+
+	sigemptyset(set);
+	for (int signal_number = 1; signal_number < NSIG; signal_number++)
+		if (sigaction(signal_number, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
+			sigaddset(set, signal_number);
+}
+
+/* Descriptors 0 to 2 are an action's own: ours must never land there. */
+static int
+standard_fds_hold(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	return fd < 0 ? -errno : fd;
+}
+
+int
+runner_new(const struct host_config *config, enum isolation isolation, uid_t action_uid,
+    struct slot *slot, struct runner **ret_runner, struct error_text *err)
+{
+	struct runner *runner = calloc(1, sizeof(*runner));
+	int rc;
+
+	if (runner == NULL || (runner->log_buffer = malloc(RUN_LOG_BUFFER)) == NULL) {
+		free(runner);
+		return error_set(err, -ENOMEM, "no memory to run actions");
+	}
+	signal(SIGPIPE, SIG_IGN);
+	runner->config = config;
+	runner->isolation = isolation;
+	runner->action_uid = action_uid;
+	runner->drop_uid = isolation != ISOLATION_USER && geteuid() == 0 && action_uid != geteuid();
+	runner->slot = slot;
+	ignored_find(&runner->ignored);
+	runner->null_fd = standard_fds_hold();
+	if (runner->null_fd < 0) {
+		rc = error_errno(err, runner->null_fd, "/dev/null: cannot open");
+		goto out;
+	}
+	rc = run_os_setup(runner, err);
+	if (rc == 0) {
+		*ret_runner = runner;
+		return 0;
+	}
+out:
+	runner_free(runner);
+	return rc;
+}
+
+void
+runner_free(struct runner *runner)
+{
+	if (runner == NULL)
+		return;
+	if (runner->null_fd >= 0)
+		close(runner->null_fd);
+	free(runner->log_buffer);
+	free(runner);
+}
+
+static int
+log_open_pipe(struct run *run, int which, int *ret_write_fd)
+{
+	struct run_log *log = &run->logs[which];
+	int fds[2];
+	int rc = run_os_pipe(fds);
+
+	if (rc != 0)
+		return rc;
+	log->pipe_fd = fds[0];
+	*ret_write_fd = fds[1];
+	/* /dev/stdout can then be opened by name, as with a file. */
+	if (run->runner->drop_uid)
+		(void)fchown(fds[1], run->runner->action_uid, (gid_t)run->runner->action_uid);
+	return fcntl(fds[0], F_SETFL, O_NONBLOCK) == 0 ? 0 : -errno;
+}
+
+static void
+fd_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+static int
+run_start(struct run *run, const char *root_path, struct error_text *err)
+{
+	struct run_init init = {.runner = run->runner,
+	    .sandbox = run->sandbox,
+	    .request = run->request,
+	    .root_path = root_path,
+	    .stdout_fd = -1,
+	    .stderr_fd = -1,
+	    .control_fd = -1};
+	int control[2] = {-1, -1};
+	pid_t pid;
+	int rc = log_open_pipe(run, 0, &init.stdout_fd);
+
+	if (rc == 0)
+		rc = log_open_pipe(run, 1, &init.stderr_fd);
+	if (rc == 0)
+		rc = run_os_control_pair(control);
+	if (rc != 0) {
+		error_errno(err, rc, "%s: cannot make pipes for the action", run->sandbox->name);
+		goto out;
+	}
+	init.control_fd = control[1];
+	pid = FAULTY(clone, run_os_fork_init(run->runner));
+	if (pid == 0)
+		init_main(&init);
+	if (pid < 0) {
+		rc = -errno;
+		error_errno(err, rc, "%s: cannot start the action's init (see ramet doctor)",
+		    run->sandbox->name);
+		goto out;
+	}
+	run->init = pid;
+	run->control_fd = control[0];
+	control[0] = -1;
+	if (run->runner->slot != NULL && run_has_namespaces(run->runner))
+		slot_set_action_pid(run->runner->slot, pid);
+out:
+	fd_close(init.stdout_fd);
+	fd_close(init.stderr_fd);
+	fd_close(control[0]);
+	fd_close(control[1]);
+	return rc;
+}
+
+static void
+ask(struct run *run, char what)
+{
+	if (run->control_fd >= 0)
+		(void)!write(run->control_fd, &what, 1);
+}
+
+static void
+end_by_force(struct run *run)
+{
+	uint64_t now_us = clock_monotonic_us();
+
+	if (run->ending == ENDING_NONE || run->ending == ENDING_TERM) {
+		ask(run, RUN_ASK_KILL);
+		run->ending = ENDING_KILL;
+		run->deadline_us = now_us + KILL_PATIENCE_US;
+	} else if (run->ending == ENDING_KILL) {
+		kill(run->init, SIGKILL);
+		run->ending = ENDING_FORCED;
+		run->deadline_us = 0;
+	}
+}
+
+static void
+deadline_passed(struct run *run)
+{
+	uint32_t grace_ms = run->runner->config->kill_grace_ms;
+
+	if (run->ending == ENDING_NONE) {
+		run->result->timed_out = true;
+		if (grace_ms > 0) {
+			ask(run, RUN_ASK_TERM);
+			run->ending = ENDING_TERM;
+			run->deadline_us = clock_monotonic_us() + (uint64_t)grace_ms * 1000;
+			return;
+		}
+	}
+	end_by_force(run);
+}
+
+static int
+wait_ms(const struct run *run)
+{
+	uint64_t now_us, left_ms;
+
+	if (run->deadline_us == 0)
+		return -1;
+	now_us = clock_monotonic_us();
+	if (now_us >= run->deadline_us)
+		return 0;
+	left_ms = (run->deadline_us - now_us + 999) / 1000;
+	return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
+}
+
+/* False at the stream's end. */
+static bool
+report_read(struct run *run)
+{
+	struct run_report report;
+	size_t got = 0;
+
+	while (got < sizeof(report)) {
+		ssize_t n = read(run->control_fd, (char *)&report + got, sizeof(report) - got);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		got += (size_t)n;
+	}
+	if (report.kind == RUN_STARTED) {
+		if (run->runner->slot != NULL)
+			slot_set_action_pid(run->runner->slot, report.process_group);
+		return true;
+	}
+	run->report = report;
+	run->reported = true;
+	return false;
+}
+
+static void
+cancel_look(struct run *run, short revents, struct pollfd *watch)
+{
+	const struct run_request *request = run->request;
+
+	if (request->cancelled == NULL || request->cancelled(request->cancelled_arg)) {
+		run->result->was_cancelled = true;
+		watch->fd = -1;
+		end_by_force(run);
+	} else if (revents & (POLLHUP | POLLERR | POLLNVAL)) {
+		watch->fd = -1; /* nothing will come any more */
+	}
+}
+
+/* Until the init has reported or died. */
+static void
+run_wait(struct run *run)
+{
+	struct pollfd watch[4] = {{.fd = run->control_fd, .events = POLLIN},
+	    {.fd = run->logs[0].pipe_fd, .events = POLLIN},
+	    {.fd = run->logs[1].pipe_fd, .events = POLLIN},
+	    {.fd = run->request->cancel_fd, .events = POLLIN}};
+
+	for (;;) {
+		int n = poll(watch, 4, wait_ms(run));
+
+		CHECK(n >= 0 || errno == EINTR || errno == ENOMEM);
+		if (n < 0)
+			continue;
+		for (int i = 0; i < 2; i++) {
+			if (watch[i + 1].revents != 0)
+				run_log_drain(&run->logs[i], run->runner->log_buffer);
+			watch[i + 1].fd = run->logs[i].pipe_fd;
+		}
+		if (watch[0].revents != 0 && !report_read(run))
+			return;
+		if (watch[3].fd >= 0 && watch[3].revents != 0)
+			cancel_look(run, watch[3].revents, &watch[3]);
+		if (run->deadline_us != 0 && clock_monotonic_us() >= run->deadline_us)
+			deadline_passed(run);
+	}
+}
+
+static void
+init_reap(struct run *run)
+{
+	int status;
+
+	/* Without a report the init is dead or no use: never wait for it with it alive. */
+	if (!run->reported)
+		kill(run->init, SIGKILL);
+	while (waitpid(run->init, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!run->reported)
+		run_os_end_orphans(run->runner);
+	if (run->runner->slot != NULL)
+		slot_set_action_pid(run->runner->slot, 0);
+}
+
+static void
+result_set_status(struct run_result *result, int status)
+{
+	if (WIFSIGNALED(status)) {
+		result->term_signal = WTERMSIG(status);
+		result->exit_code = 128 + result->term_signal;
+	} else {
+		result->term_signal = 0;
+		result->exit_code = WEXITSTATUS(status);
+	}
+}
+
+static int
+result_fill(struct run *run, struct error_text *err)
+{
+	const struct run_report *report = &run->report;
+	struct run_result *result = run->result;
+	const char *name = run->sandbox->name;
+
+	result->elapsed_us = clock_monotonic_us() - run->start_us;
+	result->end_us = clock_realtime_us();
+	if (!run->reported) {
+		if (run->ending == ENDING_NONE)
+			return error_set(err, -EIO, "%s: the action's init was killed", name);
+		result_set_status(result, SIGKILL);
+		return 0;
+	}
+	if (report->kind == RUN_FAILED) {
+		const char *words =
+		    report->step < RUN_STEP_COUNT ? step_words[report->step] : "cannot run";
+		bool of_bind = report->step == RUN_STEP_SOURCE || report->step == RUN_STEP_TARGET;
+
+		if (of_bind && report->bind < run->request->bind_count)
+			return error_errno(err, report->error, "%s: %s (%s at %s)", name, words,
+			    run->request->binds[report->bind].source,
+			    run->request->binds[report->bind].target);
+		return error_errno(
+		    err, report->error, "%s: %s (ramet doctor tells more)", name, words);
+	}
+	result_set_status(result, report->status);
+	result->user_us = report->user_us;
+	result->system_us = report->system_us;
+	result->max_rss_bytes = report->max_rss_bytes;
+	result->host_proc = report->host_proc != 0;
+	if (report->exec_us > run->start_us)
+		result->setup_us = report->exec_us - run->start_us;
+	return 0;
+}
+
+static int
+logs_finish(struct run *run, struct error_text *err)
+{
+	int rc = 0;
+
+	for (int i = 0; i < 2; i++) {
+		int one = run_log_finish(&run->logs[i], run->runner->log_buffer);
+
+		if (one != 0 && rc == 0)
+			rc = error_errno(
+			    err, one, "%s/%s: cannot write", run->sandbox->name, run->logs[i].name);
+	}
+	run->result->stdout_cut = run->logs[0].dropped > 0;
+	run->result->stderr_cut = run->logs[1].dropped > 0;
+	return rc;
+}
+
+int
+run_action(struct runner *runner, struct sandbox *sandbox, const struct run_request *request,
+    struct run_result *ret_result, struct error_text *err)
+{
+	struct run_result result = {.start_us = clock_realtime_us()};
+	struct run run = {.runner = runner,
+	    .sandbox = sandbox,
+	    .request = request,
+	    .result = &result,
+	    .control_fd = -1,
+	    .start_us = clock_monotonic_us()};
+	char root_path[PATH_MAX + 128] = SANDBOX_PATH;
+	int rc, log_rc;
+
+	for (int i = 0; i < 2; i++)
+		run.logs[i] = (struct run_log){.name = i == 0 ? "stdout" : "stderr",
+		    .dirfd = sandbox->dirfd,
+		    .pipe_fd = -1,
+		    .file_fd = -1,
+		    .cap = runner->config->log_cap_bytes};
+	if (!run_has_namespaces(runner))
+		snprintf(root_path, sizeof(root_path), "%s/sandboxes/%s/root",
+		    runner->config->state_dir, sandbox->name);
+	if (request->timeout_us != 0)
+		run.deadline_us = run.start_us + request->timeout_us;
+	rc = run_start(&run, root_path, err);
+	if (rc == 0) {
+		CRASH_POINT(action_started);
+		run_wait(&run);
+		init_reap(&run);
+		rc = result_fill(&run, err);
+	}
+	fd_close(run.control_fd);
+	log_rc = logs_finish(&run, rc == 0 ? err : NULL);
+	if (rc == 0)
+		rc = log_rc;
+	if (rc == 0)
+		*ret_result = result;
+	return rc;
+}

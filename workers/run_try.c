@@ -1,0 +1,152 @@
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "workers/run.h"
+#include "workers/run_internal.h"
+
+/* What the trial's process tells its parent. */
+struct trial {
+	int rc;
+	double us;
+	struct error_text err;
+};
+
+static int
+trial_sandbox_make(int state_fd, uid_t uid, struct sandbox *sandbox)
+{
+	char path[128];
+	int rc;
+
+	sandbox->rootfd = sandbox->dirfd = -1;
+	fs_temp_name("probe", sandbox->name, sizeof(sandbox->name));
+	snprintf(path, sizeof(path), "sandboxes/%s/root", sandbox->name);
+	rc = fs_mkdir_path(state_fd, path, 0755);
+	if (rc != 0)
+		return rc;
+	rc = fs_open_beneath(state_fd, path, &sandbox->rootfd);
+	if (rc != 0)
+		return rc;
+	if (geteuid() == 0 && fchown(sandbox->rootfd, uid, (gid_t)-1) != 0)
+		return -errno;
+	snprintf(path, sizeof(path), "sandboxes/%s", sandbox->name);
+	return fs_open_beneath(state_fd, path, &sandbox->dirfd);
+}
+
+static void
+trial_sandbox_remove(int state_fd, struct sandbox *sandbox)
+{
+	int fd;
+
+	if (sandbox->rootfd >= 0)
+		close(sandbox->rootfd);
+	if (sandbox->dirfd >= 0)
+		close(sandbox->dirfd);
+	if (fs_open_beneath(state_fd, "sandboxes", &fd) != 0)
+		return;
+	fs_remove_tree(fd, sandbox->name);
+	close(fd);
+}
+
+/* The second run counts: the first pays for what is made once. */
+static int
+trial_run(struct runner *runner, struct sandbox *sandbox, double *ret_us, struct error_text *err)
+{
+	char *const argv[] = {"true", NULL};
+	char *const env[] = {"PATH=/usr/bin:/bin:/run/current-system/sw/bin", NULL};
+	struct run_request request = {.argv = argv,
+	    .env = env,
+	    .working_directory = "",
+	    .timeout_us = 10000000,
+	    .cancel_fd = -1};
+	struct run_result result;
+
+	for (int i = 0; i < 2; i++) {
+		int rc = run_action(runner, sandbox, &request, &result, err);
+
+		if (rc != 0)
+			return rc;
+		if (result.exit_code != 0)
+			return error_set(err, -ENOEXEC, "true exited with %d", result.exit_code);
+		fs_remove_tree(sandbox->dirfd, "stderr");
+	}
+	*ret_us = (double)result.elapsed_us;
+	return 0;
+}
+
+static void
+trial_make(const struct host_config *config, enum isolation isolation, struct trial *trial)
+{
+	uid_t uid =
+	    geteuid() == 0 && isolation != ISOLATION_USER ? config->action_uid_base : geteuid();
+	struct sandbox sandbox = {.number = 0};
+	struct runner *runner = NULL;
+
+	trial->rc = trial_sandbox_make(config->state_fd, uid, &sandbox);
+	if (trial->rc != 0)
+		error_errno(&trial->err, trial->rc, "%s/sandboxes: cannot make a sandbox",
+		    config->state_dir);
+	if (trial->rc == 0)
+		trial->rc = runner_new(config, isolation, uid, NULL, &runner, &trial->err);
+	if (trial->rc == 0)
+		trial->rc = trial_run(runner, &sandbox, &trial->us, &trial->err);
+	runner_free(runner);
+	trial_sandbox_remove(config->state_fd, &sandbox);
+}
+
+static int
+trial_read(int fd, struct trial *trial)
+{
+	size_t got = 0;
+
+	while (got < sizeof(*trial)) {
+		ssize_t n = read(fd, (char *)trial + got, sizeof(*trial) - got);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -EIO;
+		got += (size_t)n;
+	}
+	return 0;
+}
+
+/* In a process of its own: namespaces, once entered, are not left. */
+int
+run_try_isolation(const struct host_config *config, enum isolation isolation, double *ret_us,
+    struct error_text *err)
+{
+	struct trial trial = {.rc = -EIO};
+	int fds[2], rc;
+	pid_t pid;
+
+	if (isolation == ISOLATION_ROOT && geteuid() != 0)
+		return error_set(err, -EPERM, "needs root");
+	rc = run_os_pipe(fds);
+	if (rc != 0)
+		return error_errno(err, rc, "cannot make a pipe");
+	pid = fork();
+	if (pid == 0) {
+		trial_make(config, isolation, &trial);
+		_exit(fs_write_all(fds[1], &trial, sizeof(trial)) == 0 ? 0 : 1);
+	}
+	rc = pid < 0 ? -errno : 0;
+	close(fds[1]);
+	if (rc == 0)
+		rc = trial_read(fds[0], &trial);
+	close(fds[0]);
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (rc != 0)
+		return error_errno(err, rc, "the trial's process ended without a word");
+	if (trial.rc != 0)
+		return error_set(err, trial.rc, "%s", trial.err.text);
+	*ret_us = trial.us;
+	return 0;
+}
