@@ -1,0 +1,209 @@
+#include "tools/host.h"
+
+#include <sys/wait.h>
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "tools/self.h"
+
+extern char **environ;
+
+enum { HELLO_WAIT_MS = 30000, REQUEST_WAIT_MS = 60000 };
+
+static int signal_pipe[2] = {-1, -1};
+static volatile sig_atomic_t signal_caught;
+
+void
+host_program(char *path, size_t size)
+{
+	char *slash;
+
+	if (self_path(path, size) == 0 && (slash = strrchr(path, '/')) != NULL) {
+		slash[1] = '\0';
+		if (strlcat(path, "rametd", size) < size && access(path, X_OK) == 0)
+			return;
+	}
+	strlcpy(path, "rametd", size);
+}
+
+static void
+host_start(struct tool *tool)
+{
+	char program[PATH_MAX];
+	char *argv[] = {program, (char *)"--state", tool->state, NULL};
+	posix_spawn_file_actions_t actions;
+	pid_t pid;
+	int rc, status;
+
+	host_program(program, sizeof(program));
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&actions, 2, 1);
+	rc = posix_spawnp(&pid, program, &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	if (rc != 0)
+		fail("cannot start %s: %s (is rametd installed beside ramet?)", program,
+		    strerror(rc));
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			fail("%s: %s", program, strerror(errno));
+	if (WIFSIGNALED(status))
+		fail("%s --state %s: ended by signal %d", program, tool->state, WTERMSIG(status));
+	if (WEXITSTATUS(status) != 0)
+		fail("%s --state %s: could not start (exit status %d, see above)", program,
+		    tool->state, WEXITSTATUS(status));
+}
+
+static int64_t
+host_hello(struct tool *tool, struct channel *channel)
+{
+	struct message message = {.type = MSG_hello};
+	int rc;
+
+	message.hello.pid = (uint64_t)getpid();
+	message.hello.program = msg_text("ramet " RAMET_VERSION);
+	rc = channel_send_wait(channel, &message, HELLO_WAIT_MS);
+	if (rc == 0)
+		rc = channel_receive(channel, &message, HELLO_WAIT_MS);
+	if (rc == -ETIMEDOUT)
+		fail("%s: the host does not answer (is it stopped? see ramet ps)", tool->state);
+	if (rc != 0)
+		fail("%s: the host does not talk to us: %s", tool->state, strerror(-rc));
+	if (message.type == MSG_refused)
+		fail("%s: the host refused us: %.*s", tool->state, (int)message.refused.message.len,
+		    message.refused.message.data);
+	if (message.type != MSG_hello)
+		fail("%s: the host sent %s instead of hello: is it another version? (ramet stop)",
+		    tool->state, message_name(message.type));
+	return (int64_t)message.hello.pid;
+}
+
+struct channel *
+host_connect(struct tool *tool, bool start, int64_t *ret_pid)
+{
+	struct channel *channel = NULL;
+	bool started = false;
+	int64_t pid;
+	int rc;
+
+	rc = channel_connect(tool->state_fd, "ramet.sock", &channel);
+	if ((rc == -ENOENT || rc == -ECONNREFUSED) && start) {
+		host_start(tool);
+		started = true;
+		rc = channel_connect(tool->state_fd, "ramet.sock", &channel);
+	}
+	if (rc == -ENOENT || rc == -ECONNREFUSED)
+		fail("%s: no host runs there", tool->state);
+	if (rc != 0)
+		fail("%s/ramet.sock: cannot connect: %s", tool->state, strerror(-rc));
+	pid = host_hello(tool, channel);
+	if (started)
+		warnx("started a host in %s (pid %lld)", tool->state, (long long)pid);
+	if (ret_pid != NULL)
+		*ret_pid = pid;
+	return channel;
+}
+
+static void
+on_signal(int number)
+{
+	int kept = errno;
+
+	signal_caught = number;
+	(void)!write(signal_pipe[1], "", 1);
+	errno = kept;
+}
+
+void
+host_catch_signals(void)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+	struct sigaction action = {.sa_handler = on_signal};
+
+	if (pipe(signal_pipe) != 0)
+		fail("pipe: %s", strerror(errno));
+	for (int i = 0; i < 2; i++)
+		if (fcntl(signal_pipe[i], F_SETFD, FD_CLOEXEC) != 0 ||
+		    fcntl(signal_pipe[i], F_SETFL, O_NONBLOCK) != 0)
+			fail("pipe: %s", strerror(errno));
+	sigemptyset(&action.sa_mask);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		sigaction(numbers[i], &action, NULL);
+}
+
+int
+host_interrupted(void)
+{
+	return signal_caught;
+}
+
+static int
+wait_ready(struct channel *channel, int timeout_ms)
+{
+	struct pollfd fds[2] = {
+	    {.fd = channel_fd(channel), .events = POLLIN},
+	    {.fd = signal_pipe[0], .events = POLLIN},
+	};
+	int n;
+
+	if (channel_wants_write(channel))
+		fds[0].events |= POLLOUT;
+	n = poll(fds, 2, timeout_ms);
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	if (signal_caught != 0)
+		return -EINTR;
+	if (n == 0)
+		return -ETIMEDOUT;
+	return n > 0 && (fds[0].revents & POLLOUT) != 0 ? channel_flush(channel) : 0;
+}
+
+int
+host_wait(struct channel *channel, struct message *ret_message, int timeout_ms)
+{
+	int rc;
+
+	for (;;) {
+		rc = channel_next(channel, ret_message);
+		if (rc != -EAGAIN)
+			return rc;
+		rc = channel_fill(channel);
+		if (rc == -EAGAIN)
+			rc = wait_ready(channel, timeout_ms);
+		if (rc != 0 && rc != -ECONNRESET)
+			return rc;
+		if (rc == -ECONNRESET) { /* what it said last may lie here still */
+			(void)channel_fill(channel);
+			rc = channel_next(channel, ret_message);
+			return rc == -EAGAIN ? -ECONNRESET : rc;
+		}
+	}
+}
+
+void
+host_request(struct channel *channel, const struct message *request)
+{
+	struct message answer;
+	int rc = channel_send_wait(channel, request, REQUEST_WAIT_MS);
+
+	if (rc == 0)
+		rc = channel_receive(channel, &answer, REQUEST_WAIT_MS);
+	if (rc != 0)
+		fail("%s: the host did not answer: %s", message_name(request->type), strerror(-rc));
+	if (answer.type == MSG_refused)
+		fail("%s: refused: %.*s", message_name(request->type),
+		    (int)answer.refused.message.len, answer.refused.message.data);
+	if (answer.type != MSG_ok)
+		fail(
+		    "%s: the host sent %s", message_name(request->type), message_name(answer.type));
+}

@@ -1,0 +1,163 @@
+#include "tools/tool.h"
+
+#include <err.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int fail_status = 1;
+
+void
+fail(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vwarnx(format, args);
+	va_end(args);
+	exit(fail_status);
+}
+
+void
+usage_error(struct tool *tool, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vwarnx(format, args);
+	va_end(args);
+	fprintf(stderr, "usage: ramet %s %s\n", tool->command->name, tool->command->synopsis);
+	exit(2);
+}
+
+void
+command_help(const struct command *command)
+{
+	printf("usage: ramet [--state DIR] %s %s\n\n%s.\n%s%s", command->name, command->synopsis,
+	    command->summary, command->details[0] != '\0' ? "\n" : "", command->details);
+}
+
+void
+tool_option(struct tool *tool, int option, const char *argument)
+{
+	switch (option) {
+	case OPTION_STATE:
+		tool->state_option = argument;
+		return;
+	case OPTION_HELP:
+		command_help(tool->command);
+		exit(fflush(stdout) == 0 ? 0 : 1);
+	default:
+		fprintf(
+		    stderr, "usage: ramet %s %s\n", tool->command->name, tool->command->synopsis);
+		exit(2);
+	}
+}
+
+unsigned long
+tool_number(struct tool *tool, const char *what, const char *text, long long min, long long max)
+{
+	const char *problem = NULL;
+	long long value = strtonum(text, min, max, &problem);
+
+	if (problem != NULL)
+		usage_error(tool, "%s: %s is %s (%lld to %lld)", what, text, problem, min, max);
+	return (unsigned long)value;
+}
+
+void *
+xcalloc(size_t count, size_t size)
+{
+	void *at = calloc(count == 0 ? 1 : count, size);
+
+	if (at == NULL)
+		fail("out of memory");
+	return at;
+}
+
+void *
+xrealloc(void *at, size_t count, size_t size)
+{
+	at = reallocarray(at, count == 0 ? 1 : count, size);
+	if (at == NULL)
+		fail("out of memory");
+	return at;
+}
+
+char *
+xstrdup(const char *text)
+{
+	char *copy = strdup(text);
+
+	if (copy == NULL)
+		fail("out of memory");
+	return copy;
+}
+
+char *
+xprintf(const char *format, ...)
+{
+	va_list args;
+	char *text = NULL;
+	int len;
+
+	va_start(args, format);
+	len = vasprintf(&text, format, args);
+	va_end(args);
+	if (len < 0)
+		fail("out of memory");
+	return text;
+}
+
+void
+strings_add(struct strings *strings, const char *text)
+{
+	strings->items = xrealloc(strings->items, strings->count + 2, sizeof(char *));
+	strings->items[strings->count++] = xstrdup(text);
+	strings->items[strings->count] = NULL;
+}
+
+void
+strings_free(struct strings *strings)
+{
+	for (size_t i = 0; i < strings->count; i++)
+		free(strings->items[i]);
+	free(strings->items);
+	strings->items = NULL;
+	strings->count = 0;
+}
+
+char *
+text_duration(uint64_t us, char *text)
+{
+	if (us < 1000)
+		snprintf(text, 32, "%" PRIu64 " us", us);
+	else if (us < 1000000)
+		snprintf(text, 32, "%.1f ms", (double)us / 1e3);
+	else if (us < 100 * 1000000ull)
+		snprintf(text, 32, "%.1f s", (double)us / 1e6);
+	else if (us < 3600 * 1000000ull)
+		snprintf(
+		    text, 32, "%" PRIu64 " min %" PRIu64 " s", us / 60000000, us / 1000000 % 60);
+	else
+		snprintf(text, 32, "%" PRIu64 " h %" PRIu64 " min", us / 3600000000ull,
+		    us / 60000000 % 60);
+	return text;
+}
+
+char *
+text_bytes(uint64_t bytes, char *text)
+{
+	static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+	double value = (double)bytes;
+	unsigned unit = 0;
+
+	while (value >= 1024 && unit < 4) {
+		value /= 1024;
+		unit++;
+	}
+	snprintf(text, 32, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+	return text;
+}
