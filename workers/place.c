@@ -212,15 +212,9 @@ static int
 fill_file(struct placer *placer, enum place_way way, int in_fd, int out_fd)
 {
 	uint32_t permit = gate_enter(placer->region, placer->slot);
-	int rc;
 
 	CRASH_POINT(gate_permit_held);
-#ifdef RAMET_FAULTS
-	if (fault_inject(way == PLACE_REFLINK ? FAULT_reflink : FAULT_copy) != 0)
-		rc = -errno;
-	else
-#endif
-		rc = way == PLACE_REFLINK ? fs_reflink(in_fd, out_fd) : fs_copy(in_fd, out_fd);
+	int rc = way == PLACE_REFLINK ? fs_reflink(in_fd, out_fd) : fs_copy(in_fd, out_fd);
 	gate_leave(placer->region, placer->slot, permit);
 	return rc;
 }
@@ -251,15 +245,9 @@ static int
 clone_once(struct placer *placer, int dirfd, const struct source *source)
 {
 	uint32_t permit = gate_enter(placer->region, placer->slot);
-	int rc;
 
 	CRASH_POINT(gate_permit_held);
-#ifdef RAMET_FAULTS
-	if (fault_inject(FAULT_clone) != 0)
-		rc = -errno;
-	else
-#endif
-		rc = fs_clone(placer->cas_fd, source->blob, dirfd, source->name);
+	int rc = fs_clone(placer->cas_fd, source->blob, dirfd, source->name);
 	gate_leave(placer->region, placer->slot, permit);
 	return rc;
 }

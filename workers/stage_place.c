@@ -71,15 +71,9 @@ static int
 clone_tree(struct stager *stager, int dirfd, const char *location, const char *name)
 {
 	uint32_t permit = gate_enter(stager->region, stager->slot);
-	int rc;
 
 	CRASH_POINT(gate_permit_held);
-#ifdef RAMET_FAULTS
-	if (fault_inject(FAULT_clone) != 0)
-		rc = -errno;
-	else
-#endif
-		rc = fs_clone(stager->state_fd, location, dirfd, name);
+	int rc = fs_clone(stager->state_fd, location, dirfd, name);
 	gate_leave(stager->region, stager->slot, permit);
 	return rc;
 }

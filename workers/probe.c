@@ -1,0 +1,276 @@
+#include "workers/probe.h"
+
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/utsname.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "workers/probe_os.h"
+#include "workers/run.h"
+
+enum { LINKS_TRIED = 1000, FILE_BYTES = 4096 };
+
+static void way_says(struct probe_way *way, int rc, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void
+way_says(struct probe_way *way, int rc, const char *format, ...)
+{
+	va_list args;
+
+	way->works = rc == 0;
+	way->error = -rc;
+	va_start(args, format);
+	int len = vsnprintf(way->why, sizeof way->why, format, args);
+	va_end(args);
+	if (rc != 0 && len >= 0 && (size_t)len < sizeof way->why)
+		snprintf(way->why + len, sizeof way->why - (size_t)len, ": %s", strerror(-rc));
+}
+
+static int
+make_source(int dirfd)
+{
+	static const char bytes[FILE_BYTES];
+
+	return fs_write_atomic(dirfd, "source", bytes, sizeof bytes, 0444);
+}
+
+/* A thousand links of one inode: some volumes allow fewer. */
+static void
+try_hardlink(int dirfd, struct probe *probe)
+{
+	struct probe_way *way = &probe->ways[PLACE_HARDLINK];
+	uint64_t start = clock_monotonic_us();
+	char name[32];
+	int rc = fs_mkdir(dirfd, "links", 0700), made = 0;
+
+	while (rc == 0 && made < LINKS_TRIED) {
+		snprintf(name, sizeof name, "links/%d", made);
+		if (linkat(dirfd, "source", dirfd, name, 0) != 0)
+			rc = -errno;
+		else
+			made++;
+	}
+	if (made > 0)
+		way->us = (double)(clock_monotonic_us() - start) / made;
+	if (rc == -EMLINK && made > 0) {
+		probe->links_max = (unsigned long long)made + 1;
+		way_says(way, 0, "%d links to one file, then no more", made);
+		strlcpy(way->remedy, "a volume whose files may have more links (ext4, XFS, APFS)",
+		    sizeof way->remedy);
+		return;
+	}
+	way_says(way, rc, "linked a file %d times", made);
+	if (rc != 0)
+		strlcpy(way->remedy, "keep the state directory on a volume with hard links",
+		    sizeof way->remedy);
+}
+
+static int
+try_fill(int dirfd, const char *name, int (*fill)(int in_fd, int out_fd))
+{
+	int in = openat(dirfd, "source", O_RDONLY | O_CLOEXEC);
+	int out = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int rc = in < 0 || out < 0 ? -errno : fill(in, out);
+
+	if (in >= 0)
+		close(in);
+	if (out >= 0)
+		close(out);
+	return rc;
+}
+
+static void
+try_private(int dirfd, struct probe *probe)
+{
+	struct probe_way *reflink = &probe->ways[PLACE_REFLINK], *copy = &probe->ways[PLACE_COPY];
+	uint64_t start = clock_monotonic_us();
+
+	int rc = try_fill(dirfd, "reflink", fs_reflink);
+	reflink->us = (double)(clock_monotonic_us() - start);
+	way_says(reflink, rc, "cloned a file's extents");
+	if (rc != 0)
+		probe_explain_reflink(probe->volume, reflink);
+	start = clock_monotonic_us();
+	rc = try_fill(dirfd, "copy", fs_copy);
+	copy->us = (double)(clock_monotonic_us() - start);
+	way_says(copy, rc, "copied a file of %d bytes", FILE_BYTES);
+	if (rc != 0)
+		strlcpy(copy->remedy, "free some space, or choose another --state directory",
+		    sizeof copy->remedy);
+}
+
+static void
+try_clone(int dirfd, struct probe *probe)
+{
+	struct probe_way *way = &probe->ways[PLACE_CLONEFILE];
+	uint64_t start = clock_monotonic_us();
+
+	probe->clone_is_native = probe_clone_is_native();
+	int rc = fs_mkdir(dirfd, "tree", 0755);
+	if (rc == 0 && linkat(dirfd, "source", dirfd, "tree/file", 0) != 0)
+		rc = try_fill(dirfd, "tree/file", fs_copy);
+	if (rc == 0)
+		rc = fs_clone(dirfd, "tree", dirfd, "tree.clone");
+	way->us = (double)(clock_monotonic_us() - start);
+	way_says(way, rc, "cloned a directory (%s)",
+	    probe->clone_is_native ? "one call" : "file by file: this system has no clonefile");
+	probe->clone_is_native = probe->clone_is_native && rc == 0;
+}
+
+static void
+try_names(int dirfd, struct probe *probe)
+{
+	int fd = openat(dirfd, "case-a", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		close(fd);
+	probe->case_insensitive = faccessat(dirfd, "CASE-A", F_OK, 0) == 0;
+}
+
+static void
+try_isolation(const struct host_config *config, enum isolation isolation, struct probe *probe)
+{
+	struct probe_way *way = &probe->isolation[isolation];
+	struct error_text err = {""};
+
+	if (isolation == ISOLATION_ROOT && !probe->is_root) {
+		way_says(way, -EPERM, "not tried without root");
+		strlcpy(way->remedy, "run rametd as root", sizeof way->remedy);
+		return;
+	}
+	int rc = run_try_isolation(config, isolation, &way->us, &err);
+	way_says(way, rc, "%s", rc == 0 ? "ran an action in it" : "could not run an action in it");
+	if (rc == 0)
+		return;
+	if (err.text[0] != '\0')
+		strlcpy(way->why, err.text, sizeof way->why);
+	probe_explain_isolation(isolation, -rc, way);
+}
+
+static void
+choose_best(struct probe *probe)
+{
+	probe->best_isolation = ISOLATION_NONE;
+	if (!probe->ways[PLACE_BIND].works)
+		return;
+	if (probe->isolation[ISOLATION_ROOT].works)
+		probe->best_isolation = ISOLATION_ROOT;
+	else if (probe->isolation[ISOLATION_USER].works)
+		probe->best_isolation = ISOLATION_USER;
+}
+
+static void
+read_limits(int state_fd, struct probe *probe)
+{
+	struct statvfs vfs;
+	struct rlimit limit;
+	struct utsname uts;
+
+	if (fstatvfs(state_fd, &vfs) == 0) {
+		probe->free_bytes = (unsigned long long)vfs.f_bavail * vfs.f_frsize;
+		probe->free_inodes = vfs.f_favail;
+	}
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+		probe->files_max = limit.rlim_cur;
+	if (uname(&uts) == 0)
+		snprintf(probe->kernel, sizeof probe->kernel, "%.32s %.64s %.24s", uts.sysname,
+		    uts.release, uts.machine);
+}
+
+/* All tries below one directory, which goes away with what they left. */
+static void
+try_in_state(const struct host_config *config, struct probe *probe)
+{
+	char name[64], path[sizeof config->state_dir + sizeof name];
+	int dirfd = -1;
+
+	fs_temp_name("probe", name, sizeof name);
+	int rc = fs_mkdir(config->state_fd, name, 0700);
+	if (rc == 0)
+		rc = fs_open_beneath(config->state_fd, name, &dirfd);
+	if (rc == 0)
+		rc = make_source(dirfd);
+	if (rc == 0) {
+		snprintf(path, sizeof path, "%s/%s", config->state_dir, name);
+		try_hardlink(dirfd, probe);
+		try_private(dirfd, probe);
+		try_clone(dirfd, probe);
+		try_names(dirfd, probe);
+		probe_mounts(dirfd, path, probe);
+	} else {
+		for (int way = 0; way < PLACE_WAY_COUNT; way++) {
+			way_says(&probe->ways[way], rc, "cannot write in the state directory");
+			strlcpy(probe->ways[way].remedy, "choose another --state directory",
+			    sizeof probe->ways[way].remedy);
+		}
+	}
+	if (dirfd >= 0)
+		close(dirfd);
+	fs_remove_tree(config->state_fd, name);
+}
+
+void
+probe_run(const struct host_config *config, struct probe *ret_probe)
+{
+	struct probe *probe = ret_probe;
+
+	memset(probe, 0, sizeof *probe);
+	probe->is_root = geteuid() == 0;
+	probe_volume(config->state_fd, probe->volume, sizeof probe->volume);
+	read_limits(config->state_fd, probe);
+	try_in_state(config, probe);
+	try_isolation(config, ISOLATION_ROOT, probe);
+	try_isolation(config, ISOLATION_USER, probe);
+	try_isolation(config, ISOLATION_NONE, probe);
+	choose_best(probe);
+}
+
+static const enum place_way engine_way[ENGINE_COUNT] = {
+    [ENGINE_AUTO] = PLACE_COPY,
+    [ENGINE_BIND] = PLACE_BIND,
+    [ENGINE_CLONEFILE] = PLACE_CLONEFILE,
+    [ENGINE_REFLINK] = PLACE_REFLINK,
+    [ENGINE_HARDLINK] = PLACE_HARDLINK,
+    [ENGINE_COPY] = PLACE_COPY,
+};
+
+static int
+refuse(const char *flag, const char *name, const struct probe_way *way, char *why, size_t size)
+{
+	snprintf(why, size, "%s %s: not possible here: %s%s%s", flag, name, way->why,
+	    way->remedy[0] == '\0' ? "" : "; ", way->remedy);
+	return -ENOTSUP;
+}
+
+int
+probe_choose(const struct probe *probe, const struct host_config *config,
+    enum isolation *ret_isolation, char *why, size_t why_size)
+{
+	enum isolation isolation = config->isolation;
+	const struct probe_way *way = &probe->ways[engine_way[config->engine]];
+
+	if (isolation == ISOLATION_AUTO)
+		isolation = probe->best_isolation;
+	if (!probe->isolation[isolation].works)
+		return refuse("--isolation", isolation_names[isolation],
+		    &probe->isolation[isolation], why, why_size);
+	if (!way->works)
+		return refuse("--engine", engine_names[config->engine], way, why, why_size);
+	if (config->engine == ENGINE_BIND && isolation == ISOLATION_NONE) {
+		snprintf(why, why_size,
+		    "--engine bind: needs a mount namespace, and --isolation is none%s",
+		    config->isolation == ISOLATION_AUTO ? " here (see ramet doctor)" : "");
+		return -ENOTSUP;
+	}
+	*ret_isolation = isolation;
+	return 0;
+}
