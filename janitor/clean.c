@@ -1,0 +1,138 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "janitor/internal.h"
+
+/* Each name in a folder of the state directory; 0 or -errno ends it. */
+static int
+each_name(struct janitor *janitor, const char *folder,
+    void (*on_name)(struct janitor *janitor, const char *name))
+{
+	struct dirent *entry;
+	int fd, rc = 0;
+	DIR *dir;
+
+	fd = openat(janitor->config->state_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	dir = fdopendir(fd);
+	if (dir == NULL) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	while (rc == 0 && (entry = readdir(dir)) != NULL) {
+		if (entry->d_name[0] == '.')
+			continue;
+		on_name(janitor, entry->d_name);
+		rc = janitor_attend(janitor);
+	}
+	closedir(dir);
+	return rc;
+}
+
+static void
+put_away(struct janitor *janitor, const char *folder, const char *name)
+{
+	int rc;
+
+	rc = trash_put(janitor, folder, name);
+	if (rc == 0)
+		log_debug("%s/%s: left by the dead, into the trash", folder, name);
+	else if (rc != -ENOENT)
+		log_warn("%s/%s: cannot be put into the trash: %s", folder, name, strerror(-rc));
+}
+
+/* "<prefix><slot>.<number>" and nothing else. */
+static bool
+parse_name(const char *name, const char *prefix, uint32_t *ret_slot, uint64_t *ret_number)
+{
+	size_t len = strlen(prefix);
+	int end = -1;
+
+	if (strncmp(name, prefix, len) != 0 ||
+	    sscanf(name + len, "%" SCNu32 ".%" SCNu64 "%n", ret_slot, ret_number, &end) != 2)
+		return false;
+	return end > 0 && name[len + (size_t)end] == '\0' && *ret_slot < SLOT_COUNT_MAX;
+}
+
+/*
+ * A sandbox stands in its slot before it is made and until it is in the trash: one that was seen in
+ * the folder, and that its slot does not name afterwards, is nobody's.
+ */
+static void
+clean_sandbox(struct janitor *janitor, const char *name)
+{
+	struct slot_info info;
+	uint64_t number;
+	uint32_t slot;
+
+	if (!parse_name(name, "", &slot, &number))
+		return;
+	slot_read(janitor->region, slot, &info);
+	if (info.sandbox != number)
+		put_away(janitor, "sandboxes", name);
+}
+
+/* Likewise a tree under its temporary name, and a slot that builds nothing. */
+static void
+clean_building(struct janitor *janitor, const char *name)
+{
+	struct slot_info info;
+	uint64_t number;
+	uint32_t slot;
+
+	if (!parse_name(name, "building.", &slot, &number))
+		return;
+	slot_read(janitor->region, slot, &info);
+	if (info.builds == 0)
+		put_away(janitor, "trees", name);
+}
+
+/* A tree without a READY entry is deleted by who holds the claim, so that nobody publishes it
+ * meanwhile. */
+static void
+clean_unknown(struct janitor *janitor, const char *name, const struct digest *directory)
+{
+	struct index_claim claim;
+
+	if (index_claim(janitor->region, janitor->slot, directory, &claim) != 0)
+		return;
+	put_away(janitor, "trees", name);
+	index_abandon(janitor->region, janitor->slot, &claim);
+}
+
+static void
+clean_tree(struct janitor *janitor, const char *name)
+{
+	struct digest directory;
+	struct index_info info;
+	uint32_t entry;
+
+	if (digest_from_text(name, &directory) != 0) {
+		clean_building(janitor, name);
+		return;
+	}
+	if (index_find(janitor->region, &directory, &entry) == 0 &&
+	    index_read(janitor->region, entry, &info) == 0)
+		return; /* somebody's: READY, or being built, or leaving */
+	clean_unknown(janitor, name, &directory);
+}
+
+int
+clean_sandboxes(struct janitor *janitor)
+{
+	return each_name(janitor, "sandboxes", clean_sandbox);
+}
+
+int
+clean_trees(struct janitor *janitor)
+{
+	return each_name(janitor, "trees", clean_tree);
+}

@@ -1,0 +1,72 @@
+/*
+ * What the files of janitor/ share.  One process, one thread.
+ *
+ * Every step is bounded, and between two steps janitor_attend looks whether the supervisor has said
+ * something: -ECONNRESET, it has gone (or wants us gone): stop where you are; what is half done is
+ * finished by the next janitor.
+ */
+#ifndef JANITOR_INTERNAL_H
+#define JANITOR_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/host_config.h"
+#include "cas/store.h"
+#include "ipc/channel.h"
+#include "shm/index.h"
+#include "shm/region.h"
+#include "shm/slot.h"
+
+struct janitor {
+	const struct host_config *config;
+	struct region *region;
+	struct slot *slot;
+	struct cas *cas;
+	struct channel *channel; /* NULL in tests: nobody to listen to */
+	uint32_t oldest_job_s;
+	bool sweep, urgent; /* asked for, not begun */
+	uint64_t cleaned_us; /* CLOCK_MONOTONIC of the last full round, 0: none yet */
+	uint64_t repairs; /* slots repaired by then */
+	uint64_t scanned_us; /* of the last look at all index entries */
+	bool said_full, said_stuck;
+};
+
+int janitor_attend(struct janitor *janitor);
+
+/* trash.c: deletes all that lies in trash/. */
+int trash_empty(struct janitor *janitor);
+/* Renames a thing into trash/ under a name of its own; -ENOENT: it is not there. */
+int trash_put(struct janitor *janitor, const char *folder, const char *name);
+
+/*
+ * evict_trees.c: least recently used first, never one that is pinned; into the trash.
+ * Stops when `enough` says so.  The last use of a tree is that of the latest directory inside it.
+ */
+struct evict_need {
+	uint64_t trees, bytes, private_bytes; /* at least so many of each; 0: none */
+};
+struct evict_done {
+	uint64_t trees, bytes, private_bytes;
+	uint64_t held_trees, held_private_bytes; /* before */
+};
+int evict_trees(
+    struct janitor *janitor, const struct evict_need *need, struct evict_done *ret_done);
+/* Until the index is within its entries and private bytes. */
+int evict_trees_to_limits(struct janitor *janitor);
+/* What a dead janitor left LEAVING. */
+int evict_trees_resume(struct janitor *janitor);
+
+/* clean.c: what the dead left in sandboxes/ and trees/. */
+int clean_sandboxes(struct janitor *janitor);
+int clean_trees(struct janitor *janitor);
+
+/* store.c: the blobs. */
+int store_evict(struct janitor *janitor);
+int store_clean(struct janitor *janitor);
+int store_verify(struct janitor *janitor); /* after the machine went down: STATE/verify says so */
+
+/* priority_linux.c, priority_darwin.c: actions come first. */
+void priority_lower(void);
+
+#endif

@@ -1,0 +1,163 @@
+#include "janitor/janitor.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "janitor/internal.h"
+#include "shm/counters.h"
+#include "shm/usage.h"
+
+enum { CLEAN_EACH_US = 55 * 1000000 };
+
+static int
+take_message(struct janitor *janitor, const struct message *message)
+{
+	if (message->type == MSG_stop)
+		return -ECONNRESET;
+	if (message->type != MSG_sweep)
+		return -EPROTO;
+	janitor->sweep = true;
+	janitor->urgent = janitor->urgent || message->sweep.urgent;
+	janitor->oldest_job_s = (uint32_t)message->sweep.oldest_job_s;
+	return 0;
+}
+
+/* All that has come; waits for the first only when asked to. */
+static int
+receive(struct janitor *janitor, int timeout_ms)
+{
+	struct message message;
+	int rc;
+
+	for (;;) {
+		rc = channel_receive(janitor->channel, &message, timeout_ms);
+		if (rc == 0)
+			rc = take_message(janitor, &message);
+		if (rc == -ETIMEDOUT)
+			return 0;
+		if (rc != 0 && rc != -ENOMSG)
+			return rc;
+		timeout_ms = 0;
+	}
+}
+
+int
+janitor_attend(struct janitor *janitor)
+{
+	return janitor->channel == NULL ? 0 : receive(janitor, 0);
+}
+
+/* The whole round is due each minute, and when somebody has died. */
+static bool
+is_round_due(struct janitor *janitor)
+{
+	uint64_t counters[COUNTER_COUNT], now = clock_monotonic_us();
+
+	counters_read(janitor->region, counters);
+	if (janitor->cleaned_us != 0 && now - janitor->cleaned_us < CLEAN_EACH_US &&
+	    counters[COUNTER_slot_repairs] == janitor->repairs && !janitor->urgent)
+		return false;
+	janitor->cleaned_us = now;
+	janitor->repairs = counters[COUNTER_slot_repairs];
+	return true;
+}
+
+static bool
+is_store_full(const struct janitor *janitor)
+{
+	int64_t held = usage_bytes(cas_usage(janitor->cas));
+
+	return janitor->urgent ||
+	    (janitor->config->cas_size_bytes != 0 && held > 0 &&
+		(uint64_t)held > janitor->config->cas_size_bytes);
+}
+
+static int
+janitor_sweep(struct janitor *janitor)
+{
+	bool round = is_round_due(janitor), full = is_store_full(janitor);
+	int rc = 0;
+
+	janitor->sweep = false;
+	setproctitle("janitor: sweeping");
+	if (round)
+		rc = clean_sandboxes(janitor);
+	if (rc == 0 && round)
+		rc = clean_trees(janitor);
+	if (rc == 0)
+		rc = evict_trees_to_limits(janitor);
+	if (rc == 0)
+		rc = trash_empty(janitor);
+	if (rc == 0 && (round || full))
+		rc = store_evict(janitor);
+	janitor->urgent = false;
+	if (rc == 0 && round)
+		rc = store_clean(janitor);
+	setproctitle("janitor");
+	return rc;
+}
+
+static int
+janitor_start(struct janitor *janitor)
+{
+	struct message message = {.type = MSG_ready};
+	int rc;
+
+	usage_recover(cas_usage(janitor->cas));
+	rc = evict_trees_resume(janitor);
+	if (rc == 0)
+		rc = store_verify(janitor);
+	if (rc != 0)
+		return rc;
+	message.ready.pid = (uint64_t)getpid();
+	return channel_send_wait(janitor->channel, &message, -1);
+}
+
+static int
+janitor_loop(struct janitor *janitor)
+{
+	int rc;
+
+	for (;;) {
+		rc = janitor->sweep ? 0 : receive(janitor, -1);
+		if (rc == 0 && janitor->sweep)
+			rc = janitor_sweep(janitor);
+		if (rc == -ECONNRESET || rc == -EPIPE || rc == -EPROTO)
+			return rc;
+		if (rc != 0) /* a full disk, a broken folder: the next sweep may do better */
+			log_error("sweep: %s", strerror(-rc));
+	}
+}
+
+_Noreturn void
+janitor_main(const struct janitor_start *start)
+{
+	struct janitor janitor = {.config = start->config, .region = start->region};
+	struct error_text err = {""};
+	int rc;
+
+	slot_activate(start->region, SLOT_JANITOR, getpid());
+	janitor.slot = slot_at(start->region, SLOT_JANITOR);
+	check_last_words(slot_words(janitor.slot), SLOT_WORDS_SIZE);
+	setproctitle("janitor");
+	priority_lower();
+	rc = channel_new(start->socket_fd, &janitor.channel);
+	if (rc != 0)
+		fatalx("socket: %s", strerror(-rc));
+	if (cas_open(start->config->state_fd, true, &janitor.cas, &err) != 0)
+		fatalx("%s", err.text);
+	rc = janitor_start(&janitor);
+	if (rc == 0)
+		rc = janitor_loop(&janitor);
+	else if (rc != -ECONNRESET && rc != -EPIPE)
+		fatalx("start: %s", strerror(-rc));
+	cas_close(janitor.cas);
+	slot_retire(start->region, SLOT_JANITOR);
+	_exit(rc == -EPROTO);
+}
