@@ -31,13 +31,35 @@ entry_name(const struct digest *action, char *name)
 	return cas_blob_name(action, false, name);
 }
 
+static int
+entry_write(struct cas *cas, const char *name, const void *result, size_t len)
+{
+	struct digest sum;
+	struct temp temp;
+	int rc = hash_bytes(result, len, &sum);
+
+	if (rc == 0)
+		rc = temp_open(cas, &temp);
+	if (rc != 0)
+		return rc;
+	rc = fs_write_all(temp.fd, result, len);
+	if (rc == 0)
+		rc = fs_write_all(temp.fd, SEAL_TAG, sizeof(SEAL_TAG));
+	if (rc == 0)
+		rc = fs_write_all(temp.fd, sum.hash, sizeof(sum.hash));
+	if (rc == 0 && FAULTY(renameat, renameat(cas->tmp_fd, temp.name, cas->ac_fd, name)) != 0)
+		rc = -errno;
+	if (rc == 0)
+		temp.name[0] = '\0';
+	temp_discard(cas, &temp);
+	return rc;
+}
+
 int
 action_cache_put(struct cas *cas, const struct digest *action, const void *result, size_t len)
 {
 	char name[CAS_NAME_SIZE];
 	struct arena *arena;
-	struct digest seal;
-	uint8_t *data;
 	int rc = cas_usable(cas, true);
 
 	if (rc != 0)
@@ -47,20 +69,8 @@ action_cache_put(struct cas *cas, const struct digest *action, const void *resul
 	arena = arena_new();
 	if (REAPI_DECODE(arena, action_result, result, len) == NULL)
 		rc = -EINVAL;
-	if (rc == 0)
-		rc = hash_bytes(result, len, &seal);
-	if (rc == 0) {
-		data = arena_alloc(arena, len + SEAL_SIZE);
-		if (len > 0)
-			memcpy(data, result, len);
-		memcpy(data + len, SEAL_TAG, sizeof(SEAL_TAG));
-		memcpy(data + len + sizeof(SEAL_TAG), seal.hash, sizeof(seal.hash));
-		rc = FAULTY_RC(write,
-		    fs_write_atomic(
-			cas->ac_fd, entry_name(action, name), data, len + SEAL_SIZE, 0644));
-	}
 	arena_free(arena);
-	return rc;
+	return rc != 0 ? rc : entry_write(cas, entry_name(action, name), result, len);
 }
 
 static bool

@@ -39,9 +39,6 @@ struct temp {
 	char name[TEMP_NAME_SIZE];
 };
 
-/* For a call that returns -errno instead of setting errno. */
-#define FAULTY_RC(name, expression) (FAULTY(name, 0) != 0 ? -errno : (expression))
-
 int temp_open(struct cas *cas, struct temp *ret_temp);
 int temp_name_next(char name[static TEMP_NAME_SIZE]);
 void temp_discard(struct cas *cas, struct temp *temp);

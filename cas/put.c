@@ -20,7 +20,7 @@ put_new_bytes(
 
 	if (rc != 0)
 		return rc;
-	rc = FAULTY_RC(write, fs_write_all(temp.fd, data, len));
+	rc = fs_write_all(temp.fd, data, len);
 	if (rc != 0) {
 		temp_discard(cas, &temp);
 		return rc;
@@ -85,13 +85,13 @@ put_large(struct cas *cas, int fd, bool executable, struct digest *ret_digest)
 
 	if (rc != 0)
 		return rc;
-	rc = cas->reflink_refused ? -EOPNOTSUPP : FAULTY_RC(reflink, fs_reflink(fd, temp.fd));
+	rc = cas->reflink_refused ? -EOPNOTSUPP : fs_reflink(fd, temp.fd);
 	if (rc == 0) {
 		rc = hash_fd(temp.fd, &digest);
 	} else if (rc != -ENOSPC && rc != -EDQUOT && rc != -EIO) {
 		if (rc == -EOPNOTSUPP || rc == -ENOTTY || rc == -ENOSYS)
 			cas->reflink_refused = true;
-		rc = FAULTY_RC(copy, temp_fill(cas, &temp, fd, &digest));
+		rc = temp_fill(cas, &temp, fd, &digest);
 	}
 	if (rc != 0 || digest_is_empty(&digest))
 		temp_discard(cas, &temp);
@@ -181,7 +181,7 @@ move_in(struct cas *cas, int dirfd, const char *name, int fd, const struct stat 
 	if (temp.fd < 0)
 		return -errno;
 	temp_name_next(temp.name);
-	rc = FAULTY_RC(renameat, fs_rename_noreplace(dirfd, name, cas->tmp_fd, temp.name));
+	rc = fs_rename_noreplace(dirfd, name, cas->tmp_fd, temp.name);
 	if (rc != 0) {
 		close(temp.fd);
 		return rc == -EEXIST ? -EXDEV : rc;

@@ -3,8 +3,9 @@
  *
  * Any process; an arena is one thread's.  proto/remote_execution.proto is the schema; protobuf-c
  * makes the structs.  What is decoded lives in the arena and goes with it, all at once; nothing is
- * freed singly.  Absent submessages are NULL: check each.  Strings with an embedded NUL and broken
- * digests are refused by the *_check functions in directory.h and action.h, not here.
+ * freed singly.  Absent submessages are NULL: check each.  A message with a NUL inside a string is
+ * refused here (protobuf-c would cut the string); broken digests, bad names and the rest are
+ * refused by the *_check functions in directory.h and action.h.
  *
  * Encoding is canonical (protobuf-c writes fields in the order of their numbers).
  */

@@ -84,7 +84,7 @@ temp_fill(struct cas *cas, struct temp *temp, int in_fd, struct digest *ret_dige
 		if (got == 0)
 			break;
 		hasher_update(cas->hasher, buffer, (size_t)got);
-		rc = FAULTY_RC(write, fs_write_all(temp->fd, buffer, (size_t)got));
+		rc = fs_write_all(temp->fd, buffer, (size_t)got);
 		if (rc != 0)
 			return rc;
 		offset += got;
@@ -100,7 +100,7 @@ temp_reflink(struct cas *cas, struct temp *temp, int in_fd)
 
 	if (cas->reflink_refused)
 		return -EOPNOTSUPP;
-	rc = FAULTY_RC(reflink, fs_reflink(in_fd, temp->fd));
+	rc = fs_reflink(in_fd, temp->fd);
 	if (rc == -EOPNOTSUPP || rc == -ENOTTY || rc == -ENOSYS)
 		cas->reflink_refused = true;
 	return rc;
@@ -113,7 +113,7 @@ temp_clone(struct cas *cas, struct temp *temp, int in_fd)
 
 	if (rc == 0 || rc == -ENOSPC || rc == -EDQUOT || rc == -EIO)
 		return rc;
-	return FAULTY_RC(copy, fs_copy(in_fd, temp->fd));
+	return fs_copy(in_fd, temp->fd);
 }
 
 /* The name's file, if it is there and whole.  What is there and is not whole goes. */
@@ -135,8 +135,7 @@ rename_new(struct cas *cas, struct temp *temp, const struct digest *digest, bool
 
 	cas_blob_name(digest, executable, name);
 	for (int try = 0; try < 16; try++) {
-		int rc = FAULTY_RC(
-		    renameat, fs_rename_noreplace(cas->tmp_fd, temp->name, cas->cas_fd, name));
+		int rc = fs_rename_noreplace(cas->tmp_fd, temp->name, cas->cas_fd, name);
 
 		if (rc == 0) {
 			temp->name[0] = '\0';
