@@ -31,7 +31,7 @@ enum place_way {
 };
 enum place_counter { PLACE_FILES, PLACE_SUBTREES, PLACE_BYTES, PLACE_US, PLACE_FALLBACKS };
 #define COUNTER_STAGE(way, which)                                                                  \
-	((enum counter)(COUNTER_stage_bind_files + (int)(way) * 5 + (int)(which)))
+	((enum counter)(COUNTER_stage_bind_files + (int)(way)*5 + (int)(which)))
 
 enum counter_kind { COUNTER_SUM, COUNTER_MAX, COUNTER_LEVEL };
 

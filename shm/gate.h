@@ -2,9 +2,9 @@
  * The link gate: at most `link cap` file-placing system calls in flight on the whole host.
  *
  * Workers and janitor, any number of threads.  A permit is one cell in shared memory that holds the
- * number of the slot that has it: one compare-and-swap takes it, one store gives it back, and a dead
- * holder's cells are found by its number (slot_repair).  Uncontended, taking and giving back cost no
- * system call.  Never hold a permit over anything but the one call.
+ * number of the slot that has it: one compare-and-swap takes it, one store gives it back, and a
+ * dead holder's cells are found by its number (slot_repair).  Uncontended, taking and giving back
+ * cost no system call.  Never hold a permit over anything but the one call.
  *
  *   permit = gate_enter(region, slot); rc = linkat(...); gate_leave(region, slot, permit);
  *

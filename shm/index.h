@@ -6,27 +6,27 @@
  *
  * An entry lies in a tree of its own ("trees/<hash>-<size>") or at a path inside a larger one (its
  * host entry); a pin on an inside entry is a pin on its host.  An entry is ABSENT, BUILDING (by the
- * slot in its word), READY or LEAVING (likewise).  A pin is a *lease cell* in the holder's slot that
- * names entry and generation: pinning stores the cell, then looks at the entry's word again; evicting
- * changes the word, then looks at all cells.  One of the two always sees the other.
+ * slot in its word), READY or LEAVING (likewise).  A pin is a *lease cell* in the holder's slot
+ * that names entry and generation: pinning stores the cell, then looks at the entry's word again;
+ * evicting changes the word, then looks at all cells.  One of the two always sees the other.
  *
  * Calling sequence, worker:
  *   index_pin() = 0            -> use index_location(), then index_unpin()
  *   index_pin() = -ENOENT      -> index_claim()
  *   index_claim() = 0          -> build under a temporary name, rename to index_tree_name(), then
- *                                 index_publish() (pinned, and inside entries added), or index_abandon()
- *   index_claim() = -EEXIST    -> it is READY now: pin again
- *   -EBUSY from either         -> another process builds it: index_wait(), or go without
- *   -ENOSPC                    -> no room (bucket or leases): go without
- *   -EAGAIN                    -> the entry kept changing (counted as torn): go without
+ *                                 index_publish() (pinned, and inside entries added), or
+ * index_abandon() index_claim() = -EEXIST    -> it is READY now: pin again -EBUSY from either ->
+ * another process builds it: index_wait(), or go without -ENOSPC                    -> no room
+ * (bucket or leases): go without -EAGAIN                    -> the entry kept changing (counted as
+ * torn): go without
  *
  * Janitor: index_evict_begin() = 0 (LEAVING, nobody holds it) -> rename tree into trash/ ->
  * index_evict_finish().  -EBUSY: pinned.  index_evict_cancel() makes it READY again.
  *
  * After a crash of any process between any two steps: its claims go back to ABSENT when its slot is
  * repaired and waiters are woken; its leases are cleared; a LEAVING entry is finished by the next
- * janitor (index_evict_resume).  A tree under its final name whose entry is not READY is rubbish and
- * may be replaced or deleted by whoever holds the claim.
+ * janitor (index_evict_resume).  A tree under its final name whose entry is not READY is rubbish
+ * and may be replaced or deleted by whoever holds the claim.
  */
 #ifndef SHM_INDEX_H
 #define SHM_INDEX_H
@@ -40,7 +40,7 @@
 #include "shm/slot.h"
 
 enum {
-	INDEX_PATH_SIZE = 256,      /* a path inside a host, with its NUL; longer ones are not cached */
+	INDEX_PATH_SIZE = 256, /* a path inside a host, with its NUL; longer ones are not cached */
 	INDEX_LOCATION_SIZE = 7 + DIGEST_TEXT_SIZE + INDEX_PATH_SIZE, /* "trees/<name>/<path>" */
 };
 
@@ -48,19 +48,20 @@ enum index_state { INDEX_ABSENT, INDEX_CLAIMED, INDEX_BUILDING, INDEX_READY, IND
 
 struct index_pin {
 	uint32_t entry; /* what was looked up */
-	uint32_t host;  /* what is held */
+	uint32_t host; /* what is held */
 	uint32_t lease;
 };
 
 struct index_claim {
 	uint32_t entry;
+	uint32_t lease; /* taken with the claim, so that publishing cannot fail */
 	struct digest digest;
 };
 
 /* What a tree is made of, itself and all below it. */
 struct index_tree {
 	uint32_t files, directories, symlinks;
-	uint64_t bytes;         /* of its files */
+	uint64_t bytes; /* of its files */
 	uint64_t private_bytes; /* of those files that share no inode with the CAS */
 	uint32_t build_us;
 };
@@ -72,8 +73,8 @@ void index_unpin_all(struct region *region, struct slot *slot);
 
 /* Relative to the state directory; `location` has INDEX_LOCATION_SIZE bytes.  Needs the pin. */
 void index_location(const struct region *region, const struct index_pin *pin, char *location);
-void index_tree_of(const struct region *region, const struct index_pin *pin,
-    struct index_tree *ret_tree);
+void index_tree_of(
+    const struct region *region, const struct index_pin *pin, struct index_tree *ret_tree);
 
 int index_claim(struct region *region, struct slot *slot, const struct digest *directory,
     struct index_claim *ret_claim);
@@ -94,24 +95,24 @@ int index_wait(struct region *region, const struct digest *directory, uint64_t t
 /* "<hash>-<size>", DIGEST_TEXT_SIZE bytes. */
 char *index_tree_name(const struct digest *directory, char *name);
 
-int index_evict_begin(struct region *region, struct slot *slot, uint32_t entry,
-    struct digest *ret_directory);
+int index_evict_begin(
+    struct region *region, struct slot *slot, uint32_t entry, struct digest *ret_directory);
 void index_evict_finish(struct region *region, struct slot *slot, uint32_t entry);
 void index_evict_cancel(struct region *region, struct slot *slot, uint32_t entry);
 /* Entries left LEAVING by a dead janitor: call until -ENOENT; then finish or cancel each. */
-int index_evict_resume(struct region *region, struct slot *slot, uint32_t *inout_entry,
-    struct digest *ret_directory);
+int index_evict_resume(
+    struct region *region, struct slot *slot, uint32_t *inout_entry, struct digest *ret_directory);
 
 /* Read-only part: any process, also on an attached region. */
 struct index_info {
 	enum index_state state;
 	struct digest directory;
-	struct digest host;      /* of the tree it lies in; itself when it has its own */
+	struct digest host; /* of the tree it lies in; itself when it has its own */
 	bool inside;
 	char path[INDEX_PATH_SIZE];
 	struct index_tree tree;
-	uint32_t owner;          /* slot, when BUILDING or LEAVING */
-	uint32_t pins;           /* lease cells that name it now */
+	uint32_t owner; /* slot, when BUILDING or LEAVING */
+	uint32_t pins; /* lease cells that name it now */
 	uint32_t generation;
 	uint32_t last_used_s;
 	uint64_t hits;

@@ -12,8 +12,8 @@
  * `ready` is stored last, and it gets its name by rename.  After any crash a file with the right
  * name is whole; what its dead users held is given back by region_repair_all at the next start.
  *
- * Errors: -errno, words in err.  -EPROTO: no file of ours, or of another layout (tools see this; the
- * supervisor sets it aside).
+ * Errors: -errno, words in err.  -EPROTO: no file of ours, or of another layout (tools see this;
+ * the supervisor sets it aside).
  */
 #ifndef SHM_REGION_H
 #define SHM_REGION_H
@@ -36,12 +36,12 @@ struct region; /* this process's handle */
 
 struct region_config {
 	uint32_t entry_count; /* DirectoryCache entries, rounded up to a power of two; 0: 65,536 */
-	uint32_t link_cap;    /* permits; 0: 64.  May differ from the file's: applied at open */
+	uint32_t link_cap; /* permits; 0: 64.  May differ from the file's: applied at open */
 };
 
 enum region_origin {
-	REGION_WARM,      /* an index that its last owner closed, or left when it was killed */
-	REGION_CREATED,   /* there was none */
+	REGION_WARM, /* an index that its last owner closed, or left when it was killed */
+	REGION_CREATED, /* there was none */
 	REGION_SET_ASIDE, /* there was one that could not be trusted; it is kept beside */
 };
 
@@ -63,7 +63,8 @@ uint64_t region_instance(const struct region *region);
 /* Time (seconds) of the last clean stop, 0 if it was never stopped cleanly since it was opened. */
 uint32_t region_clean_stop_s(const struct region *region);
 void region_mark_clean_stop(struct region *region);
-/* True where the machine has been booted since the index was last opened (supervisor's question). */
+/* True where the machine has been booted since the index was last opened (supervisor's question).
+ */
 bool region_booted_since(const struct region *region);
 
 #endif

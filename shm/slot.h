@@ -8,10 +8,10 @@
  *   supervisor, when the child has been reaped: slot_repair(i), whatever the state it is in
  *
  * State: UNUSED -> ASSIGNED -> ACTIVE -> UNUSED.  A reaped child whose slot is still ASSIGNED or
- * ACTIVE was killed: slot_repair gives back its permits, its pins and its BUILDING entries and frees
- * the slot.  Everything a process holds names the slot *in the thing itself* (the permit's cell, the
- * lease's cell, the entry's word), so the same store that takes a thing says who has it, and there
- * is no moment at which repair could not tell.  See README.md, rule 3.
+ * ACTIVE was killed: slot_repair gives back its permits, its pins and its BUILDING entries and
+ * frees the slot.  Everything a process holds names the slot *in the thing itself* (the permit's
+ * cell, the lease's cell, the entry's word), so the same store that takes a thing says who has it,
+ * and there is no moment at which repair could not tell.  See README.md, rule 3.
  *
  * What is shown (phase, action, label) is for people: relaxed, possibly torn, never acted upon.
  */
@@ -28,7 +28,7 @@
 enum slot_state { SLOT_UNUSED, SLOT_ASSIGNED, SLOT_ACTIVE };
 enum slot_phase {
 	SLOT_IDLE,
-	SLOT_LOADING,   /* reading Action, Command and Directory messages, the action cache */
+	SLOT_LOADING, /* reading Action, Command and Directory messages, the action cache */
 	SLOT_STAGING,
 	SLOT_RUNNING,
 	SLOT_COLLECTING,
@@ -38,7 +38,7 @@ enum slot_phase {
 extern const char *const slot_phase_names[SLOT_PHASE_COUNT];
 
 enum {
-	SLOT_LEASES = 256,     /* pins one process can hold */
+	SLOT_LEASES = 256, /* pins one process can hold */
 	SLOT_LABEL_SIZE = 64,
 	SLOT_WORDS_SIZE = 256,
 };
@@ -55,16 +55,16 @@ void slot_retire(struct region *region, uint32_t number);
 
 struct slot_repaired {
 	uint32_t permits, pins, builds;
-	uint64_t sandbox;              /* number of the sandbox it used, 0 if none */
-	int32_t action_pid;            /* process (group) it ran, 0 if none */
-	char words[SLOT_WORDS_SIZE];   /* its last words (CHECK), "" if none */
+	uint64_t sandbox; /* number of the sandbox it used, 0 if none */
+	int32_t action_pid; /* process (group) it ran, 0 if none */
+	char words[SLOT_WORDS_SIZE]; /* its last words (CHECK), "" if none */
 };
 void slot_repair(struct region *region, uint32_t number, struct slot_repaired *ret_repaired);
 
 /* Owner: what it is doing now.  Each sets the phase's start time too. */
 void slot_set_phase(struct slot *slot, enum slot_phase phase);
-void slot_set_action(struct slot *slot, const struct digest *action, const char *label,
-    uint32_t attempt);
+void slot_set_action(
+    struct slot *slot, const struct digest *action, const char *label, uint32_t attempt);
 void slot_clear_action(struct slot *slot);
 void slot_set_sandbox(struct slot *slot, uint64_t number); /* before it is made; 0 after release */
 void slot_set_action_pid(struct slot *slot, pid_t pid);

@@ -8,8 +8,9 @@
  * eviction:
  *
  *   reader:  usage_touch(), then look at the file.  What is there then stays for the grace time.
- *   janitor: usage_evict_begin(stamp seen) = 0 -> unlink -> usage_evict_end(); -EAGAIN: touched since.
- *   usage_touch waits (a bounded time) for an eviction in progress, so the look is never stale.
+ *   janitor: usage_evict_begin(stamp seen) = 0 -> unlink -> usage_evict_end(); -EAGAIN: touched
+ * since. usage_touch waits (a bounded time) for an eviction in progress, so the look is never
+ * stale.
  *
  * After a crash: a stamp left EVICTING is cleared by the next janitor (usage_recover) or by a
  * toucher that has waited 1 s; the file is then there or not, and both are true.  The totals may be

@@ -1,0 +1,59 @@
+#include "shm/counters.h"
+
+#include "base/check.h"
+#include "shm/internal.h"
+
+const struct counter_info counter_table[COUNTER_COUNT] = {
+#define COUNTER(name, kind, help) {#name, COUNTER_##kind, help},
+#include "shm/counters.def"
+#undef COUNTER
+};
+
+const char *const place_way_names[PLACE_WAY_COUNT] = {
+    "bind", "overlay", "image", "clonefile", "reflink", "hardlink", "copy"};
+
+void
+counter_add(struct slot *slot, enum counter counter, uint64_t n)
+{
+	CHECK((unsigned)counter < COUNTER_COUNT);
+	atom_add_relaxed(&slot->counters[counter], n);
+}
+
+void
+counter_max(struct slot *slot, enum counter counter, uint64_t value)
+{
+	uint64_t seen;
+
+	CHECK((unsigned)counter < COUNTER_COUNT);
+	seen = atom_load_relaxed(&slot->counters[counter]);
+	while (seen < value && !atom_cas(&slot->counters[counter], &seen, value))
+		;
+}
+
+void
+counter_set(struct slot *slot, enum counter counter, uint64_t value)
+{
+	CHECK((unsigned)counter < COUNTER_COUNT);
+	atom_store_relaxed(&slot->counters[counter], value);
+}
+
+void
+counters_read(const struct region *region, uint64_t *values)
+{
+	uint32_t used = region_slots_used(region);
+
+	for (unsigned c = 0; c < COUNTER_COUNT; c++)
+		values[c] = 0;
+	for (uint32_t n = 0; n < used; n++) {
+		const struct slot *slot = slot_at_const(region, n);
+
+		for (unsigned c = 0; c < COUNTER_COUNT; c++) {
+			uint64_t value = atom_load_relaxed(&slot->counters[c]);
+
+			if (counter_table[c].kind != COUNTER_MAX)
+				values[c] += value;
+			else if (value > values[c])
+				values[c] = value;
+		}
+	}
+}
