@@ -23,23 +23,9 @@ struct scan {
 };
 
 static void
-note_use(uint32_t *used, uint32_t entry, uint32_t last_used_s)
+note_entry(uint32_t entry, const struct index_info *info, struct scan *scan)
 {
-	if (used[entry] < last_used_s)
-		used[entry] = last_used_s;
-}
-
-static void
-note_entry(const struct region *region, uint32_t entry, const struct index_info *info,
-    uint32_t *used, struct scan *scan)
-{
-	uint32_t host = entry;
-
-	if (info->inside &&
-	    (index_find(region, &info->host, &host) != 0 || host >= region_entry_count(region)))
-		return;
-	note_use(used, host, info->last_used_s);
-	if (info->inside)
+	if (info->state != INDEX_READY || info->inside)
 		return;
 	scan->trees++;
 	scan->private_bytes += info->tree.private_bytes;
@@ -47,6 +33,7 @@ note_entry(const struct region *region, uint32_t entry, const struct index_info 
 		return;
 	scan->candidates[scan->count++] = (struct candidate){
 	    .entry = entry,
+	    .last_used_s = info->last_used_s,
 	    .bytes = info->tree.bytes,
 	    .private_bytes = info->tree.private_bytes,
 	};
@@ -62,28 +49,21 @@ by_last_use(const void *a, const void *b)
 	return x->entry < y->entry ? -1 : x->entry > y->entry;
 }
 
+/* The caller frees the candidates: the least recently used first. */
 static int
 scan_index(const struct region *region, struct scan *ret_scan)
 {
-	uint32_t count = region_entry_count(region), entry, *used;
+	uint32_t count = region_entry_count(region), entry;
 	struct scan scan = {NULL, 0, 0, 0};
 	struct index_info info;
-	size_t i;
 
-	used = calloc(count, sizeof(*used));
 	scan.candidates = calloc(count, sizeof(*scan.candidates));
-	if (used == NULL || scan.candidates == NULL) {
-		free(used);
-		free(scan.candidates);
+	if (scan.candidates == NULL)
 		return -ENOMEM;
-	}
 	for (entry = 0; entry < count; entry++)
-		if (index_read(region, entry, &info) == 0 && info.state == INDEX_READY)
-			note_entry(region, entry, &info, used, &scan);
-	for (i = 0; i < scan.count; i++)
-		scan.candidates[i].last_used_s = used[scan.candidates[i].entry];
+		if (index_read(region, entry, &info) == 0)
+			note_entry(entry, &info, &scan);
 	qsort(scan.candidates, scan.count, sizeof(*scan.candidates), by_last_use);
-	free(used);
 	*ret_scan = scan;
 	return 0;
 }

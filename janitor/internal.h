@@ -41,7 +41,7 @@ int trash_put(struct janitor *janitor, const char *folder, const char *name);
 
 /*
  * evict_trees.c: least recently used first, never one that is pinned; into the trash.
- * Stops when `enough` says so.  The last use of a tree is that of the latest directory inside it.
+ * Stops when that much is done.  A tree's last use is the latest of any directory inside it.
  */
 struct evict_need {
 	uint64_t trees, bytes, private_bytes; /* at least so many of each; 0: none */

@@ -241,8 +241,6 @@ child_repair(struct child *child, char *how, size_t size)
 	CRASH_POINT(supervisor_worker_reaped);
 	slot_repair(host->region, child->slot, &repaired);
 	describe_end(child, &info, repaired.words, how, size);
-	if (info.state != SLOT_UNUSED)
-		COUNTER_ADD(host->slot, slot_repairs, 1);
 	if (repaired.sandbox == 0)
 		return repaired.action_pid;
 	rc = sandbox_discard(host->config->state_fd, child->slot, repaired.sandbox);
