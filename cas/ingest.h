@@ -23,6 +23,7 @@
 struct ingest_options {
 	unsigned threads;
 	const char *const *excludes; /* NULL-terminated, or NULL */
+	int64_t now_s; /* 0: the clock's; a test of the 2 s rule need not wait */
 };
 struct ingest_stats {
 	uint64_t files, directories, symlinks, bytes;
@@ -34,7 +35,14 @@ struct ingest_stats {
 int ingest_tree(struct cas *cas, const char *path, const struct ingest_options *options,
     struct digest *ret_root, struct ingest_stats *ret_stats, struct error_text *err);
 
-/* The other way: writes a tree, a file or a symlink out below a directory the user owns. */
+/*
+ * The other way: writes a tree or a file out below a directory the user owns, modes 0777 and 0666
+ * less the umask.  `name` is one component; for export_tree also ".", the directory itself.  A
+ * directory that is there is written into, a file or symlink that is there is replaced, nothing
+ * else is touched, and no symlink is followed.  Bytes are verified: -EBADMSG.  In a directory made
+ * here, a name that is there already is a clash of case: -EEXIST.  -ENOENT: a missing blob. On an
+ * error, and after a crash: what was written so far stays, and perhaps a ".ramet.*".
+ */
 int export_tree(struct cas *cas, const struct digest *root, int dirfd, const char *name,
     struct error_text *err);
 int export_file(struct cas *cas, const struct digest *digest, bool executable, int dirfd,

@@ -31,6 +31,7 @@ struct cas {
 	bool reflink_refused; /* by the volume itself, so not asked again */
 	struct usage *usage; /* NULL: read-only and none there */
 	struct hasher *hasher;
+	uint64_t stored_bytes; /* new to the store through this handle */
 	uint8_t *buffer; /* COPY_BUFFER_SIZE bytes, on first need */
 };
 
