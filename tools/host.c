@@ -119,6 +119,8 @@ on_signal(int number)
 {
 	int kept = errno;
 
+	if (signal_caught != 0) /* asked twice: now */
+		_exit(128 + number);
 	signal_caught = number;
 	(void)!write(signal_pipe[1], "", 1);
 	errno = kept;

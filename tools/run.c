@@ -279,12 +279,12 @@ command_run(struct tool *tool, int argc, char **argv)
 	run_parse(tool, &run, argc, argv);
 	tool_state(tool, true);
 	open_into(&run);
-	host_catch_signals();
 	run.channel = host_connect(tool, true, NULL);
 	run.cas = tool_cas(tool, true);
 	root = ingest_input(&run);
 	if (action_build(run.cas, &run.spec, &root, &action, &err) != 0)
 		fail("%s", err.text);
+	host_catch_signals();
 	job_submit(&message, 1, &action, &run.spec);
 	rc = channel_send_wait(run.channel, &message, -1);
 	if (rc != 0)

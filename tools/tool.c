@@ -142,7 +142,7 @@ text_duration(uint64_t us, char *text)
 		snprintf(
 		    text, 32, "%" PRIu64 " min %" PRIu64 " s", us / 60000000, us / 1000000 % 60);
 	else
-		snprintf(text, 32, "%" PRIu64 " h %" PRIu64 " min", us / 3600000000ull,
+		snprintf(text, 32, "%" PRIu64 " h %" PRIu64 " min", us / 3600000000u,
 		    us / 60000000 % 60);
 	return text;
 }

@@ -1,0 +1,264 @@
+/* ramet index: what the DirectoryCache holds, read-only and live. */
+#include "shm/index.h"
+
+#include <sys/stat.h>
+
+#include <dirent.h>
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "tools/tool.h"
+
+static const char *const state_names[] = {"absent", "claimed", "building", "ready", "leaving"};
+
+static const char *
+state_name(enum index_state state)
+{
+	return (unsigned)state < sizeof(state_names) / sizeof(state_names[0]) ? state_names[state]
+									      : "?";
+}
+
+enum { INDEX_LONG = OPTION_FIRST };
+static const struct option index_options[] = {
+    {"long", no_argument, NULL, INDEX_LONG},
+    TOOL_OPTIONS,
+};
+
+static uint32_t
+age_s(const struct index_info *info)
+{
+	uint32_t now = clock_realtime_s();
+
+	return now > info->last_used_s ? now - info->last_used_s : 0;
+}
+
+static void
+location(const struct index_info *info, char *text, size_t size)
+{
+	char name[DIGEST_TEXT_SIZE];
+
+	index_tree_name(info->inside ? &info->host : &info->directory, name);
+	snprintf(text, size, "trees/%s%s%s", name, info->inside ? "/" : "",
+	    info->inside ? info->path : "");
+}
+
+static void
+print_row(const struct index_info *info, bool whole)
+{
+	char digest[DIGEST_TEXT_SIZE], bytes[32], age[32], where[INDEX_LOCATION_SIZE + 8];
+
+	digest_to_text(&info->directory, '/', digest);
+	text_bytes(info->tree.bytes, bytes);
+	text_duration((uint64_t)age_s(info) * 1000000, age);
+	location(info, where, sizeof(where));
+	if (whole)
+		printf("%-72s %-8s %4" PRIu32 " %8" PRIu32 " %12s %8" PRIu64 " %10s  %s\n", digest,
+		    state_name(info->state), info->pins, info->tree.files, bytes, info->hits, age,
+		    where);
+	else
+		printf("%.16s %-8s %4" PRIu32 " %8" PRIu32 " %12s %8" PRIu64
+		       " %10s  %s%.12s..%s%s\n",
+		    digest, state_name(info->state), info->pins, info->tree.files, bytes,
+		    info->hits, age, "trees/", where + 6, info->inside ? "/" : "",
+		    info->inside ? info->path : "");
+}
+
+static int
+list(struct tool *tool, struct region *region, bool whole)
+{
+	uint32_t count = region_entry_count(region), shown = 0, torn = 0;
+
+	printf("%-*s %-8s %4s %8s %12s %8s %10s  %s\n", whole ? 72 : 16, "digest", "state", "pins",
+	    "files", "bytes", "hits", "unused for", "location");
+	for (uint32_t entry = 0; entry < count; entry++) {
+		struct index_info info;
+		int rc = index_read(region, entry, &info);
+
+		torn += rc == -EAGAIN;
+		shown += rc == 0;
+		if (rc == 0)
+			print_row(&info, whole);
+	}
+	printf("%" PRIu32 " of %" PRIu32 " entries\n", shown, count);
+	if (torn > 0)
+		warnx("%" PRIu32 " entries kept changing and are not shown", torn);
+	return 0;
+}
+
+static int
+show(struct tool *tool, struct region *region, const char *text)
+{
+	char name[DIGEST_TEXT_SIZE], where[INDEX_LOCATION_SIZE + 8], bytes[32];
+	struct index_info info;
+	struct digest digest;
+	uint32_t entry;
+	int rc;
+
+	if (digest_from_text(text, &digest) != 0)
+		usage_error(tool, "%s: not a digest (64 hex digits, '/', the size)", text);
+	rc = index_find(region, &digest, &entry);
+	if (rc == 0)
+		rc = index_read(region, entry, &info);
+	if (rc == -EAGAIN)
+		fail("%s: its entry kept changing: try again", text);
+	if (rc != 0)
+		fail("%s: not in the index", text);
+	location(&info, where, sizeof(where));
+	printf("digest        %s\n", digest_to_text(&info.directory, '/', name));
+	printf("entry         %" PRIu32 "\n", entry);
+	printf("generation    %" PRIu32 "\n", info.generation);
+	printf("state         %s\n", state_name(info.state));
+	if (info.state == INDEX_BUILDING || info.state == INDEX_LEAVING ||
+	    info.state == INDEX_CLAIMED)
+		printf("by slot       %" PRIu32 "\n", info.owner);
+	printf("location      %s/%s\n", tool->state, where);
+	if (info.inside)
+		printf("inside        %s\n", digest_to_text(&info.host, '/', name));
+	printf("pins          %" PRIu32 "\n", info.pins);
+	printf("files         %" PRIu32 "\n", info.tree.files);
+	printf("directories   %" PRIu32 "\n", info.tree.directories);
+	printf("symlinks      %" PRIu32 "\n", info.tree.symlinks);
+	printf("bytes         %" PRIu64 " (%s)\n", info.tree.bytes,
+	    text_bytes(info.tree.bytes, bytes));
+	printf("private bytes %" PRIu64 "\n", info.tree.private_bytes);
+	printf("built in      %" PRIu32 " us\n", info.tree.build_us);
+	printf("hits          %" PRIu64 "\n", info.hits);
+	printf("unused for    %" PRIu32 " s\n", age_s(&info));
+	return 0;
+}
+
+static void
+report(void *arg, const char *text)
+{
+	(void)arg;
+	printf("%s\n", text);
+}
+
+/*
+ * READY entries of their own whose tree is not there.  The entry is read again before it is
+ * believed: the janitor may just have taken both.
+ */
+static unsigned
+check_entries(struct tool *tool, struct region *region)
+{
+	uint32_t count = region_entry_count(region);
+	unsigned breaches = 0;
+
+	for (uint32_t entry = 0; entry < count; entry++) {
+		char where[INDEX_LOCATION_SIZE + 8];
+		struct index_info info, again;
+		struct stat st;
+
+		if (index_read(region, entry, &info) != 0 || info.state != INDEX_READY)
+			continue;
+		location(&info, where, sizeof(where));
+		if (fstatat(tool->state_fd, where, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISDIR(st.st_mode))
+			continue;
+		if (index_read(region, entry, &again) != 0 || again.state != INDEX_READY ||
+		    again.generation != info.generation)
+			continue;
+		printf("entry %" PRIu32 " is ready, but %s is no directory\n", entry, where);
+		breaches++;
+	}
+	return breaches;
+}
+
+static bool
+has_entry(struct region *region, const char *name)
+{
+	struct index_info info;
+	struct digest digest;
+	uint32_t entry;
+
+	if (digest_from_text(name, &digest) != 0 || index_find(region, &digest, &entry) != 0)
+		return false;
+	return index_read(region, entry, &info) == -EAGAIN || !info.inside;
+}
+
+/* Trees on disk without an entry; temporary ones (being built) have no digest's name. */
+static unsigned
+check_trees(struct tool *tool, struct region *region)
+{
+	int fd = openat(tool->state_fd, "trees", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct dirent *item;
+	struct digest digest;
+	unsigned breaches = 0;
+	DIR *dir;
+
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (dir == NULL)
+		fail("%s/trees: %s", tool->state, strerror(errno));
+	while ((item = readdir(dir)) != NULL) {
+		struct stat st;
+
+		if (digest_from_text(item->d_name, &digest) != 0 || has_entry(region, item->d_name))
+			continue;
+		if (fstatat(fd, item->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+			continue; /* it has just gone */
+		if (has_entry(region, item->d_name))
+			continue; /* it has just come */
+		printf("trees/%s has no entry\n", item->d_name);
+		breaches++;
+	}
+	closedir(dir);
+	return breaches;
+}
+
+static int
+check(struct tool *tool, struct region *region)
+{
+	unsigned breaches = index_check(region, report, NULL);
+
+	breaches += check_entries(tool, region);
+	breaches += check_trees(tool, region);
+	if (breaches > 0) {
+		warnx("%u rules broken", breaches);
+		return 1;
+	}
+	printf("every rule holds\n");
+	return 0;
+}
+
+int
+command_index(struct tool *tool, int argc, char **argv)
+{
+	struct region *region;
+	const char *what;
+	bool whole = false;
+	int option, status, left;
+
+	while ((option = getopt_long(argc, argv, "l", index_options, NULL)) != -1) {
+		if (option == INDEX_LONG || option == 'l')
+			whole = true;
+		else
+			tool_option(tool, option, optarg);
+	}
+	what = argv[optind];
+	left = argc - optind;
+	if (what == NULL)
+		usage_error(tool, "ls, show or check?");
+	if (left != (strcmp(what, "show") == 0 ? 2 : 1))
+		usage_error(tool, "%s: wrong number of arguments", what);
+	if (strcmp(what, "ls") != 0 && strcmp(what, "show") != 0 && strcmp(what, "check") != 0)
+		usage_error(tool, "%s: neither ls nor show nor check", what);
+	tool_state(tool, false);
+	region = tool_region(tool);
+	if (strcmp(what, "ls") == 0)
+		status = list(tool, region, whole);
+	else if (strcmp(what, "show") == 0)
+		status = show(tool, region, argv[optind + 1]);
+	else
+		status = check(tool, region);
+	region_close(region);
+	return status;
+}

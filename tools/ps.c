@@ -1,0 +1,143 @@
+/* ramet ps: the host's processes, from their slots. */
+#include <err.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "shm/slot.h"
+#include "tools/tool.h"
+
+enum { PS_JSON = OPTION_FIRST };
+static const struct option ps_options[] = {
+    {"json", no_argument, NULL, PS_JSON},
+    TOOL_OPTIONS,
+};
+
+static const char *
+role(uint32_t number)
+{
+	if (number == SLOT_SUPERVISOR)
+		return "supervisor";
+	return number == SLOT_JANITOR ? "janitor" : "worker";
+}
+
+static const char *
+doing(const struct slot_info *info)
+{
+	if (info->state == SLOT_ASSIGNED)
+		return "starting";
+	return (unsigned)info->phase < SLOT_PHASE_COUNT ? slot_phase_names[info->phase] : "?";
+}
+
+/* 0 where the stamp is of another boot. */
+static uint64_t
+since(uint64_t then_us)
+{
+	uint64_t now = clock_monotonic_us();
+
+	return then_us != 0 && now > then_us ? now - then_us : 0;
+}
+
+static bool
+has_action(const struct slot_info *info)
+{
+	static const struct digest none;
+
+	return !digest_equal(&info->action, &none);
+}
+
+static json_t *
+slot_json(uint32_t number, const struct slot_info *info)
+{
+	char action[DIGEST_TEXT_SIZE] = "";
+	json_t *object;
+
+	if (has_action(info))
+		digest_to_text(&info->action, '/', action);
+	object = json_pack("{s:i,s:s,s:i,s:s,s:I,s:s,s:s%,s:i,s:i,s:I,s:i,s:i,s:i,s:I}", "slot",
+	    (int)number, "role", role(number), "pid", (int)info->pid, "state", doing(info),
+	    "state_us", (json_int_t)since(info->phase_since_us), "action", action, "label",
+	    info->label, strnlen(info->label, sizeof(info->label)), "attempt", (int)info->attempt,
+	    "action_pid", (int)info->action_pid, "action_us",
+	    (json_int_t)(has_action(info) ? since(info->action_since_us) : 0), "pins",
+	    (int)info->pins, "permits", (int)info->permits, "builds", (int)info->builds, "sandbox",
+	    (json_int_t)info->sandbox);
+	return object;
+}
+
+/* A label is what some client sent: nothing of it reaches the terminal but text. */
+static void
+print_label(const struct slot_info *info)
+{
+	for (size_t i = 0; i < sizeof(info->label) && info->label[i] != '\0'; i++)
+		putchar((unsigned char)info->label[i] < ' ' || info->label[i] == 127
+			? '?'
+			: info->label[i]);
+}
+
+static void
+print_row(uint32_t number, const struct slot_info *info)
+{
+	char duration[32], action[DIGEST_TEXT_SIZE] = "-", holds[128];
+
+	text_duration(since(info->phase_since_us), duration);
+	if (has_action(info)) {
+		digest_to_text(&info->action, '/', action);
+		action[12] = '\0';
+	}
+	snprintf(holds, sizeof(holds), "%" PRIu32 " pins, %" PRIu32 " permits, %" PRIu32 " builds",
+	    info->pins, info->permits, info->builds);
+	if (info->sandbox != 0)
+		snprintf(holds + strlen(holds), sizeof(holds) - strlen(holds),
+		    ", sandbox %" PRIu32 ".%" PRIu64, number, info->sandbox);
+	printf("%4" PRIu32 " %-10s %8" PRId32 " %-10s %14s %-12s %7" PRIu32 "  %s  ", number,
+	    role(number), info->pid, doing(info), duration, action, info->attempt, holds);
+	print_label(info);
+	putchar('\n');
+}
+
+int
+command_ps(struct tool *tool, int argc, char **argv)
+{
+	struct region *region;
+	bool as_json = false;
+	json_t *array = json_array();
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", ps_options, NULL)) != -1) {
+		if (option == PS_JSON)
+			as_json = true;
+		else
+			tool_option(tool, option, optarg);
+	}
+	if (optind != argc)
+		usage_error(tool, "%s: no arguments are taken", argv[optind]);
+	tool_state(tool, false);
+	region = tool_region(tool);
+	if (tool_host_pid(tool) == 0)
+		tool_say_host(tool);
+	if (!as_json)
+		printf("%4s %-10s %8s %-10s %14s %-12s %7s  %s\n", "slot", "role", "pid", "state",
+		    "for", "action", "attempt", "holds, label");
+	for (uint32_t number = 0; number < SLOT_COUNT_MAX; number++) {
+		struct slot_info info;
+
+		slot_read(region, number, &info);
+		if (info.state == SLOT_UNUSED)
+			continue;
+		if (as_json)
+			json_array_append_new(array, slot_json(number, &info));
+		else
+			print_row(number, &info);
+	}
+	if (as_json) {
+		json_dumpf(array, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+		putchar('\n');
+	}
+	json_decref(array);
+	region_close(region);
+	return 0;
+}
