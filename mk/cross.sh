@@ -1,6 +1,7 @@
 #!/bin/sh
 # Compiles every C file but the *_linux.c and the tests for macOS, both processors, and checks that
 # whatever the objects leave undefined is there on a Mac.  BUILD, VERSION: from make cross.
+# shellcheck disable=SC2086 # lists of names without spaces
 set -eu
 
 dir=$BUILD/cross

@@ -1,6 +1,8 @@
 # What make run does: packages, the build, and the main job on a host of its own.
 # pkg-config is asked when make starts, so the build proper is a second make, after the packages.
 
+RUN_STATE := $(or $(RAMET_STATE),var)
+
 .PHONY: deps run run-built
 
 deps:
@@ -8,9 +10,10 @@ deps:
 
 run:
 	@sh mk/deps.sh run
-	@$(MAKE) --no-print-directory run-built
+	@+$(MAKE) --no-print-directory run-built
 
 run-built: all
-	@sh mk/selfbuild.sh '$(BUILD)/bin' '$(CC)' '$(OS)' > $(BUILD)/selfbuild.jsonl.tmp
-	@mv $(BUILD)/selfbuild.jsonl.tmp $(BUILD)/selfbuild.jsonl
-	$(BUILD)/bin/ramet --state '$(or $(RAMET_STATE),var)' batch $(BUILD)/selfbuild.jsonl
+	@sh mk/selfbuild.sh $(OS) $(CC) $(CPPFLAGS_ALL) -Ibuild/gen -std=gnu17 -pthread $(OPT_$(V)) \
+	    $(WARN) $(CFLAGS) -- $(PKG_LIBS) > $(BUILD)/selfbuild.jsonl
+	@$(BUILD)/bin/ramet --state $(RUN_STATE) batch $(BUILD)/selfbuild.jsonl
+	@echo "The host stays; stop it with: $(BUILD)/bin/ramet --state $(RUN_STATE) stop"

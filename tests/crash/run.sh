@@ -1,0 +1,118 @@
+#!/bin/sh
+# tests/crash/run.sh POINT: a process dies (SIGKILL) at that point of base/crash_points.def, once.
+# Whatever it held is given back, the action succeeds in the end, the state is whole, and the next
+# action works.  That the point was really passed is checked too.
+. "$(dirname "$0")/../scenario/lib.sh"
+need_linux "looks into /proc"
+
+point=${1:?usage: run.sh POINT}
+grep -q "^CRASH($point," "$top/base/crash_points.def" || fail "$point is no crash point"
+hit=$work/hit
+
+# Enough of everything: a tree worth caching, outputs, and a store and an index small enough that
+# the janitor has to evict.
+make_input in
+flags="--workers 2 --cas-grace 0 --kill-grace 200"
+case $point in
+blob_evict*) flags="$flags --cas-size 1M" ;;
+evict_*) flags="$flags --index-entries 64 --index-bytes 1 --cas-size 1M" ;;
+esac
+act() {
+	ramet run --no-cache --input in --into "out$1" --output o --output d -- /bin/sh -c \
+	    "cat src/f1 src/deep/er/d2 >o; mkdir d; echo $1 >d/x; printf out; head -c 100000 /dev/urandom >d/r" \
+	    >"said$1" 2>"err$1"
+}
+check_out() {
+	same "output of $1" "$(cat "out$1/o")" "file 1
+deep 2"
+	same "directory of $1" "$(cat "out$1/d/x")" "$1"
+	same "stdout of $1" "$(cat "said$1")" out
+}
+was_hit() { [ -e "$hit" ]; }
+
+# What fills the store and the index, for the janitor's points.
+fill() {
+	fill_n=0
+	while [ $fill_n -lt 30 ] && ! was_hit; do
+		fill_n=$((fill_n + 1))
+		mkdir -p "fill/t$fill_n/a/b"
+		head -c 120000 /dev/urandom >"fill/t$fill_n/a/b/f"
+		for f in 1 2 3 4 5 6 7 8 9 10; do
+			echo "$fill_n $f" >"fill/t$fill_n/a/f$f"
+		done
+		ramet run --no-cache --input "fill/t$fill_n" -- /bin/true || fail "filling: $fill_n"
+	done
+}
+
+RAMET_CRASH=$point RAMET_CRASH_ONCE=$hit
+export RAMET_CRASH RAMET_CRASH_ONCE
+case $point in
+supervisor_worker_reaped)
+	# A worker must die for it: kill one in an action.
+	# shellcheck disable=SC2086
+	start_host $flags
+	ramet run --no-cache -- /bin/sh -c "sleep 9012" >/dev/null 2>&1 &
+	client=$!
+	must_wait_for 10 is_running "sleep 9012"
+	host=$(host_pid)
+	family=$(descendants "$host")
+	for pid in $family; do
+		[ "$(sed 's/.*) //' "/proc/$pid/stat" | cut -d' ' -f2)" != "$host" ] || kill -KILL "$pid"
+	done
+	must_wait_for 10 gone "$host"
+	# shellcheck disable=SC2086
+	must_wait_for 10 all_gone $family
+	must_wait_for 5 not_running "sleep 9012"
+	wait $client && fail "an action without a host succeeded"
+	;;
+supervisor_*)
+	# shellcheck disable=SC2086
+	start_host $flags
+	host=$(host_pid)
+	family=$(descendants "$host")
+	! act first || fail "the supervisor died and nobody noticed"
+	[ -s errfirst ] || fail "the client of a dead host said nothing"
+	must_wait_for 10 gone "$host"
+	# shellcheck disable=SC2086
+	must_wait_for 10 all_gone $family
+	;;
+*)
+	# shellcheck disable=SC2086
+	start_host $flags
+	act first || fail "the action: $(cat errfirst)"
+	check_out first
+	;;
+esac
+unset RAMET_CRASH RAMET_CRASH_ONCE
+
+case $point in
+supervisor_*)
+	was_hit || fail "$point was never passed"
+	# shellcheck disable=SC2086
+	start_host $flags
+	;;
+*evict*)
+	fill
+	must_wait_for 80 was_hit
+	must_wait_for 20 counter_at_least janitor_restarts 1
+	;;
+*)
+	must_wait_for 30 was_hit
+	must_wait_for 10 counter_at_least slot_repairs 1
+	;;
+esac
+act second || fail "the next action: $(cat errsecond)"
+check_out second
+act third || fail "the action after it: $(cat errthird)"
+check_out third
+must_wait_for 10 counter_is workers_alive 2
+check_idle
+expect_counter actions_given_up 0
+
+# A clean stop and a new host find the same whole state.
+stop_host
+start_host --workers 2
+act fourth || fail "after a restart: $(cat errfourth)"
+check_out fourth
+check_idle
+stop_host
