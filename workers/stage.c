@@ -231,8 +231,6 @@ count(struct stager *stager, struct stage_report *report)
 	COUNTER_ADD(slot, stage_us, report->elapsed_us);
 	COUNTER_ADD(slot, zero_digest_files, tally->empty_files);
 	COUNTER_ADD(slot, exec_variants, tally->exec_variants);
-	COUNTER_ADD(slot, trees_built, stager->builder.built);
-	COUNTER_ADD(slot, trees_build_us, stager->builder.build_us);
 }
 
 int

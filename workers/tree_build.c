@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/fs.h"
@@ -125,11 +126,7 @@ build_claimed(struct tree_builder *builder, struct tree_dir *dir, const struct i
 	tree.private_bytes = placer->tally.private_bytes - shared;
 	tree.build_us = (uint32_t)(clock_monotonic_us() - start);
 	rc = index_publish(placer->region, placer->slot, claim, &tree, ret_pin);
-	if (rc != 0) {
-		throw_away(builder, name);
-		rc = 1;
-		goto out;
-	}
+	CHECK(rc == 0); /* it has all it needs since the claim */
 	CRASH_POINT(tree_published);
 	struct inside inside = {.builder = builder, .host = ret_pin};
 	note_inside(&inside, dir, 0);
@@ -137,8 +134,7 @@ build_claimed(struct tree_builder *builder, struct tree_dir *dir, const struct i
 	builder->build_us += clock_monotonic_us() - start;
 	return 0;
 out:
-	if (rc < 0)
-		throw_away(builder, temp);
+	throw_away(builder, temp);
 	index_abandon(placer->region, placer->slot, claim);
 	return rc;
 }
