@@ -50,7 +50,7 @@ location(const struct index_info *info, char *text, size_t size)
 }
 
 static void
-print_row(const struct index_info *info, bool whole)
+print_row(uint32_t entry, const struct index_info *info, bool whole)
 {
 	char digest[DIGEST_TEXT_SIZE], bytes[32], age[32], where[INDEX_LOCATION_SIZE + 8];
 
@@ -58,25 +58,24 @@ print_row(const struct index_info *info, bool whole)
 	text_bytes(info->tree.bytes, bytes);
 	text_duration((uint64_t)age_s(info) * 1000000, age);
 	location(info, where, sizeof(where));
+	printf("%-70s %-8s %4" PRIu32 " %7" PRIu32 " %10s %7" PRIu64 " %12s", digest,
+	    state_name(info->state), info->pins, info->tree.files, bytes, info->hits, age);
 	if (whole)
-		printf("%-72s %-8s %4" PRIu32 " %8" PRIu32 " %12s %8" PRIu64 " %10s  %s\n", digest,
-		    state_name(info->state), info->pins, info->tree.files, bytes, info->hits, age,
-		    where);
-	else
-		printf("%.16s %-8s %4" PRIu32 " %8" PRIu32 " %12s %8" PRIu64
-		       " %10s  %s%.12s..%s%s\n",
-		    digest, state_name(info->state), info->pins, info->tree.files, bytes,
-		    info->hits, age, "trees/", where + 6, info->inside ? "/" : "",
-		    info->inside ? info->path : "");
+		printf(" %7" PRIu32 " %6" PRIu32 " %11" PRIu32 " %9" PRIu32, entry,
+		    info->generation, info->tree.directories, info->tree.build_us);
+	printf("  %s\n", where);
 }
 
 static int
-list(struct tool *tool, struct region *region, bool whole)
+list(struct region *region, bool whole)
 {
 	uint32_t count = region_entry_count(region), shown = 0, torn = 0;
 
-	printf("%-*s %-8s %4s %8s %12s %8s %10s  %s\n", whole ? 72 : 16, "digest", "state", "pins",
-	    "files", "bytes", "hits", "unused for", "location");
+	printf("%-70s %-8s %4s %7s %10s %7s %12s", "digest", "state", "pins", "files", "bytes",
+	    "hits", "unused for");
+	if (whole)
+		printf(" %7s %6s %11s %9s", "entry", "gen", "directories", "build us");
+	printf("  location\n");
 	for (uint32_t entry = 0; entry < count; entry++) {
 		struct index_info info;
 		int rc = index_read(region, entry, &info);
@@ -84,7 +83,7 @@ list(struct tool *tool, struct region *region, bool whole)
 		torn += rc == -EAGAIN;
 		shown += rc == 0;
 		if (rc == 0)
-			print_row(&info, whole);
+			print_row(entry, &info, whole);
 	}
 	printf("%" PRIu32 " of %" PRIu32 " entries\n", shown, count);
 	if (torn > 0)
@@ -254,7 +253,7 @@ command_index(struct tool *tool, int argc, char **argv)
 	tool_state(tool, false);
 	region = tool_region(tool);
 	if (strcmp(what, "ls") == 0)
-		status = list(tool, region, whole);
+		status = list(region, whole);
 	else if (strcmp(what, "show") == 0)
 		status = show(tool, region, argv[optind + 1]);
 	else

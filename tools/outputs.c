@@ -12,6 +12,19 @@
 #include "base/fs.h"
 #include "cas/ingest.h"
 
+int
+outputs_open_into(const char *into)
+{
+	const char *path = into != NULL ? into : ".";
+	int fd;
+
+	tool_make_path(path, 0755);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		fail("%s: %s", path, strerror(errno));
+	return fd;
+}
+
 /* Opens the directory that `path` lies in, made where missing; *ret_name is the last component. */
 static int
 open_parent(

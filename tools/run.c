@@ -1,7 +1,6 @@
 /* ramet run: one action on the host. */
 #include <err.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,19 +161,6 @@ ingest_input(struct run *run)
 	return root;
 }
 
-static void
-open_into(struct run *run)
-{
-	const char *path = run->spec.into != NULL ? run->spec.into : ".";
-
-	run->into_fd = -1;
-	if (run->spec.outputs.count == 0)
-		return;
-	run->into_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (run->into_fd < 0)
-		fail("--into %s: %s", path, strerror(errno));
-}
-
 static _Noreturn void
 cancel_and_exit(struct run *run)
 {
@@ -278,7 +264,8 @@ command_run(struct tool *tool, int argc, char **argv)
 	fail_status = STATUS_ERROR;
 	run_parse(tool, &run, argc, argv);
 	tool_state(tool, true);
-	open_into(&run);
+	if (run.spec.outputs.count > 0)
+		run.into_fd = outputs_open_into(run.spec.into);
 	run.channel = host_connect(tool, true, NULL);
 	run.cas = tool_cas(tool, true);
 	root = ingest_input(&run);

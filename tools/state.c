@@ -14,8 +14,8 @@
 #include "base/state_path.h"
 #include "tools/tool.h"
 
-static void
-make_path(const char *path)
+void
+tool_make_path(const char *path, mode_t mode)
 {
 	char part[PATH_MAX];
 	char *slash = part;
@@ -27,8 +27,8 @@ make_path(const char *path)
 		(void)mkdir(part, 0755); /* the last one tells */
 		*slash = '/';
 	}
-	if (mkdir(part, 0711) != 0 && errno != EEXIST)
-		fail("%s: cannot make the state directory: %s", path, strerror(errno));
+	if (mkdir(part, mode) != 0 && errno != EEXIST)
+		fail("%s: cannot make the directory: %s", path, strerror(errno));
 }
 
 void
@@ -40,7 +40,7 @@ tool_state(struct tool *tool, bool make)
 	if (rc != 0)
 		fail("cannot tell which state directory is meant: %s: give --state", strerror(-rc));
 	if (make)
-		make_path(path);
+		tool_make_path(path, 0711);
 	tool->state_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (tool->state_fd < 0 && errno == ENOENT)
 		fail("%s: no state directory there: start a host (rametd) or give --state", path);

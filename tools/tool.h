@@ -59,6 +59,7 @@ unsigned long tool_number(
 
 /* Finds and opens the state directory; `make`: makes it where there is none, else that fails. */
 void tool_state(struct tool *tool, bool make);
+void tool_make_path(const char *path, mode_t mode); /* mkdir -p */
 struct cas *tool_cas(struct tool *tool, bool writable);
 struct region *tool_region(struct tool *tool);
 
