@@ -62,8 +62,8 @@ headers_alone() {
 }
 
 # Quiet about: the library that scenarios source by a computed name (SC1091, SC2154), scripts for
-# another shell in single quotes (SC2016), and A && B || fail, where B cannot fail alone (SC2015).
-quiet=SC1091,SC2154,SC2016,SC2015
+# another shell in single quotes (SC2016), variables for that library (SC2034), and A && B || fail, where B cannot fail alone (SC2015).
+quiet=SC1091,SC2154,SC2016,SC2015,SC2034
 shell_scripts() {
 	rc=0
 	for s in $scripts; do

@@ -109,7 +109,7 @@ must_wait_for() {
 
 # The host.
 
-host_pid() { tr -cd 0-9 <"$RAMET_STATE/ramet.pid" 2>/dev/null || :; }
+host_pid() { cat "$RAMET_STATE/ramet.pid" 2>/dev/null | tr -cd 0-9; }
 start_host() { rametd "$@" || fail "rametd $* did not start"; }
 stop_host() {
 	stop_pid=$(host_pid)
