@@ -4,15 +4,17 @@
  * Worker, after every process of the action has ended.  Looks for each output beneath the sandbox's
  * root and nowhere else: every component is opened without following a symlink, so an output, or a
  * parent of one, that the action turned into a symlink is a symlink (recorded as given) or absent,
- * never a way out.  Regular files, directories and symlinks are collected; a device, socket or fifo is
- * an error that names it.  A missing output is left out, as the API has it.
+ * never a way out.  Regular files, directories and symlinks are collected; a device, socket or fifo
+ * is an error that names it.  A missing output is left out, as the API has it.
  *
- * Files are moved into the store (cas_put_move) when only this action can have had them open and they
- * have one link; else copied.  Directories become Tree messages (each Directory once, sorted, the same bytes
- * for the same contents) and, when asked for, a root_directory_digest.  output_paths is used
- * when it is not empty, else the older output_files and output_directories with their own symlink
- * lists; output_symlinks are filled for both.  Node properties mtime and unix_mode are recorded when
- * the Command asks for them.
+ * Files are moved into the store (cas_put_move) when only this action can have had them open, they
+ * are its own (the owner of the sandbox's root/) and they have one link; else copied.  An action's
+ * output that we may not read (mode 000) is made readable first; an input never is.  Directories
+ * become Tree messages (each Directory once, sorted, the same bytes for the same contents) and,
+ * when asked for, a root_directory_digest.  output_paths is used when it is not empty, else the
+ * older output_files and output_directories with their own symlink lists; output_symlinks are
+ * filled for both.  Node properties mtime and unix_mode are recorded when the Command asks for
+ * them.
  */
 #ifndef WORKERS_COLLECT_H
 #define WORKERS_COLLECT_H
@@ -27,15 +29,23 @@
 
 struct collect_request {
 	const ReapiCommand *command;
-	bool may_move;     /* nobody can have an output open any more */
-	bool need_digests; /* stdout, stderr into the store even when small (always done when large) */
+	bool may_move; /* nobody can have an output open any more */
+	bool need_digests; /* stdout, stderr into the store even when small (always done when large)
+			    */
 };
+enum { COLLECT_INLINE_MAX = 16 << 10 }; /* of stdout and of stderr, in the result itself */
+
 struct collect_stats {
 	uint64_t files, bytes, moved, copied;
 	uint64_t elapsed_us;
 };
 
-/* Fills output_*, stdout_*, stderr_* of `result`, allocated in `arena`. */
+/*
+ * The sandbox is used up: what was moved is gone from it.  -EINVAL: an output of a kind that cannot
+ * be kept, or too deep a directory, named in err.  -ENOSPC and others from the store.
+ *
+ * Fills output_*, stdout_*, stderr_* of `result`, allocated in `arena`.
+ */
 int collect_outputs(struct cas *cas, struct arena *arena, struct slot *slot,
     struct sandbox *sandbox, const struct collect_request *request, ReapiActionResult *result,
     struct collect_stats *ret_stats, struct error_text *err);

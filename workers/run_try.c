@@ -58,8 +58,9 @@ trial_sandbox_remove(int state_fd, struct sandbox *sandbox)
 static int
 trial_run(struct runner *runner, struct sandbox *sandbox, double *ret_us, struct error_text *err)
 {
-	char *const argv[] = {"true", NULL};
-	char *const env[] = {"PATH=/usr/bin:/bin:/run/current-system/sw/bin", NULL};
+	char program[] = "true", path[] = "PATH=/usr/bin:/bin:/run/current-system/sw/bin";
+	char *const argv[] = {program, NULL};
+	char *const env[] = {path, NULL};
 	struct run_request request = {.argv = argv,
 	    .env = env,
 	    .working_directory = "",

@@ -1,0 +1,439 @@
+#include "workers/job.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "cas/action.h"
+#include "cas/action_cache.h"
+#include "cas/directory.h"
+#include "shm/counters.h"
+#include "workers/collect.h"
+#include "workers/job_command.h"
+
+/* One job_run. */
+struct job {
+	struct job_worker *worker;
+	const struct msg_run *run;
+	struct job_outcome *outcome;
+	ReapiAction *action;
+	ReapiCommand *command;
+	ReapiActionResult *result;
+	ReapiExecutedActionMetadata *times;
+	struct stage_report staged;
+	struct run_result ran;
+	struct error_text err;
+	uint64_t start_us, load_us, collect_us; /* start: CLOCK_MONOTONIC */
+};
+
+static uint64_t *
+metric(struct job *job, enum job_metric which)
+{
+	return &job->outcome->done.done.metrics.values[which];
+}
+
+static Google__Protobuf__Timestamp *
+timestamp(struct arena *arena, uint64_t us)
+{
+	Google__Protobuf__Timestamp *stamp =
+	    reapi_new(arena, &google__protobuf__timestamp__descriptor);
+
+	stamp->seconds = (int64_t)(us / 1000000);
+	stamp->nanos = (int32_t)(us % 1000000 * 1000);
+	return stamp;
+}
+
+static Google__Protobuf__Timestamp *
+now(const struct job *job)
+{
+	return timestamp(job->worker->arena, clock_realtime_us());
+}
+
+/* What a failed step makes of the job; the words are in job->err. */
+static enum job_status
+status_of(struct job *job, int rc)
+{
+	switch (rc) {
+	case -ENOENT:
+		return JOB_MISSING;
+	case -EINVAL:
+		return JOB_INVALID;
+	case -ENOSPC:
+	case -EDQUOT:
+		job->outcome->disk_full = true;
+		return JOB_FAILED;
+	default:
+		return JOB_FAILED;
+	}
+}
+
+static void
+done_say(struct job *job, enum job_status status)
+{
+	struct msg_done *done = &job->outcome->done.done;
+	const char *words = job->err.text;
+
+	done->status = status;
+	if (job->outcome->disk_full)
+		words = arena_printf(job->worker->arena, "disk full: %.900s", words);
+	else
+		words = arena_strdup(job->worker->arena, words);
+	done->message = msg_text(words);
+	done->has_message = words[0] != '\0';
+}
+
+static bool
+disk_is_full(struct job *job, int rc)
+{
+	if (rc != -ENOSPC && rc != -EDQUOT)
+		return false;
+	job->outcome->disk_full = true;
+	return true;
+}
+
+/* The list of missing digests, as a blob: it may be longer than a message. */
+static enum job_status
+missing_say(struct job *job, const struct digest *missing, size_t count)
+{
+	struct msg_done *done = &job->outcome->done.done;
+	char *text = arena_alloc(job->worker->arena, count * DIGEST_TEXT_SIZE + 1);
+	size_t len = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		digest_to_text(&missing[i], '/', text + len);
+		len += strlen(text + len);
+		text[len++] = '\n';
+	}
+	if (count > 0 && cas_put_bytes(job->worker->cas, text, len, &done->missing) == 0)
+		done->has_missing = true;
+	if (count > 0)
+		error_set(&job->err, 0, "%zu blobs are missing, %.*s first", count,
+		    (int)strcspn(text, "\n"), text);
+	return JOB_MISSING;
+}
+
+static void
+result_say(struct job *job, const uint8_t *data, size_t len)
+{
+	struct msg_done *done = &job->outcome->done.done;
+	int rc;
+
+	done->exit_code = job->result->exit_code;
+	done->has_exit_code = true;
+	if (len <= JOB_RESULT_INLINE_MAX) {
+		done->result = (struct msg_text){(const char *)data, (uint32_t)len};
+		done->has_result = true;
+		return;
+	}
+	rc = cas_put_bytes(job->worker->cas, data, len, &done->result_digest);
+	done->has_result_digest = rc == 0;
+	if (rc != 0) {
+		error_errno(&job->err, rc, "cannot store the result");
+		done_say(job, status_of(job, rc));
+	}
+}
+
+/* True: answered. */
+static bool
+cache_answers(struct job *job)
+{
+	struct job_worker *worker = job->worker;
+	struct msg_done *done = &job->outcome->done.done;
+	uint8_t *data;
+	size_t len;
+	int rc;
+
+	if (job->run->has_skip_cache_lookup && job->run->skip_cache_lookup)
+		return false;
+	rc = action_cache_get(worker->cas, worker->arena, &job->run->action, &job->result);
+	if (rc != 0) {
+		COUNTER_ADD(worker->slot, cache_misses, 1);
+		if (rc == -ESTALE)
+			COUNTER_ADD(worker->slot, cache_incomplete, 1);
+		return false;
+	}
+	COUNTER_ADD(worker->slot, cache_hits, 1);
+	data = reapi_encode(worker->arena, &job->result->base, &len);
+	done->status = JOB_OK;
+	done->cached = done->has_cached = true;
+	result_say(job, data, len);
+	return true;
+}
+
+static enum job_status
+load(struct job *job)
+{
+	struct job_worker *worker = job->worker;
+	struct action_missing missing = {.count = 0};
+	int rc = action_load(worker->cas, worker->arena, &job->run->action, &job->action,
+	    &job->command, &missing, &job->err);
+
+	job->load_us = clock_monotonic_us() - job->start_us;
+	if (rc == 0)
+		return JOB_OK;
+	if (missing.count > 0)
+		return missing_say(job, missing.digests, missing.count);
+	return status_of(job, rc);
+}
+
+static enum job_status
+stage(struct job *job)
+{
+	struct job_worker *worker = job->worker;
+	struct stage_request request;
+	int rc;
+
+	slot_set_phase(worker->slot, SLOT_STAGING);
+	job->times->input_fetch_start_timestamp = now(job);
+	job_command_stage(worker->arena, job->action, job->command,
+	    job->run->has_guard_off && job->run->guard_off, &request);
+	rc = sandbox_make(worker->config->state_fd, worker->slot, worker->slot_number,
+	    worker->action_uid, &job->outcome->sandbox, &job->err);
+	if (rc != 0)
+		return disk_is_full(job, rc) || rc == -ENOENT ? JOB_FAILED : status_of(job, rc);
+	job->outcome->has_sandbox = true;
+	rc = stage_compose(
+	    worker->stager, &request, &job->outcome->sandbox, &job->staged, &job->err);
+	job->times->input_fetch_completed_timestamp = now(job);
+	if (rc == 0) {
+		CRASH_POINT(staged);
+		return JOB_OK;
+	}
+	if (rc == -ENOENT && job->staged.missing_count > 0)
+		return missing_say(job, job->staged.missing, job->staged.missing_count);
+	return rc == -ENOENT ? JOB_FAILED : status_of(job, rc);
+}
+
+static enum job_status
+execute(struct job *job)
+{
+	struct job_worker *worker = job->worker;
+	struct run_request request;
+	int rc = job_command_run(
+	    worker->arena, worker->config, job->action, job->command, &request, &job->err);
+
+	if (rc != 0)
+		return status_of(job, rc);
+	request.binds = job->staged.binds;
+	request.bind_count = job->staged.bind_count;
+	request.cancel_fd = worker->cancel_fd;
+	request.cancelled = worker->cancelled;
+	request.cancelled_arg = worker->cancelled_arg;
+	slot_set_phase(worker->slot, SLOT_RUNNING);
+	rc = run_action(worker->runner, &job->outcome->sandbox, &request, &job->ran, &job->err);
+	CRASH_POINT(action_ended);
+	if (rc != 0) {
+		(void)disk_is_full(job, rc);
+		return JOB_FAILED;
+	}
+	COUNTER_ADD(worker->slot, exec_us, job->ran.elapsed_us);
+	COUNTER_ADD(worker->slot, output_log_truncated, job->ran.stdout_cut + job->ran.stderr_cut);
+	job->outcome->host_proc = job->ran.host_proc && !worker->host_proc_said;
+	worker->host_proc_said = worker->host_proc_said || job->ran.host_proc;
+	job->times->execution_start_timestamp = timestamp(worker->arena, job->ran.start_us);
+	job->times->execution_completed_timestamp = timestamp(worker->arena, job->ran.end_us);
+	job->result->exit_code = job->ran.exit_code;
+	if (job->ran.was_cancelled) {
+		error_set(&job->err, 0, "cancelled while it ran");
+		return JOB_CANCELLED;
+	}
+	return JOB_OK;
+}
+
+static enum job_status
+collect(struct job *job)
+{
+	struct job_worker *worker = job->worker;
+	/* Nobody can have an output open: all are dead, and none could reach another's socket. */
+	struct collect_request request = {.command = job->command,
+	    .may_move = worker->isolation != ISOLATION_NONE && !worker->config->network_host};
+	struct collect_stats stats;
+	int rc;
+
+	slot_set_phase(worker->slot, SLOT_COLLECTING);
+	job->times->output_upload_start_timestamp = now(job);
+	rc = collect_outputs(worker->cas, worker->arena, worker->slot, &job->outcome->sandbox,
+	    &request, job->result, &stats, &job->err);
+	job->times->output_upload_completed_timestamp = now(job);
+	if (rc != 0)
+		return rc == -ENOENT ? JOB_FAILED : status_of(job, rc);
+	CRASH_POINT(collected);
+	*metric(job, METRIC_OUTPUT_FILES) = stats.files;
+	*metric(job, METRIC_OUTPUT_BYTES) = stats.bytes;
+	job->collect_us = stats.elapsed_us;
+	return JOB_OK;
+}
+
+/* Gives the inputs back; where they could have been changed, says if one was. */
+static enum job_status
+inputs_release(struct job *job, enum job_status status)
+{
+	int rc =
+	    stage_release(job->worker->stager, &job->staged, status == JOB_OK ? &job->err : NULL);
+
+	if (rc == 0 || status != JOB_OK)
+		return status;
+	return JOB_FAILED;
+}
+
+static void
+result_store(struct job *job, const uint8_t *data, size_t len)
+{
+	struct job_worker *worker = job->worker;
+	int rc;
+
+	if (job->result->exit_code != 0 || job->ran.timed_out || job->action->do_not_cache)
+		return;
+	rc = action_cache_put(worker->cas, &job->run->action, data, len);
+	if (rc != 0) {
+		(void)disk_is_full(job, rc); /* the result is good all the same */
+		return;
+	}
+	COUNTER_ADD(worker->slot, cache_stored, 1);
+	CRASH_POINT(worker_result_stored);
+}
+
+static void
+result_finish(struct job *job)
+{
+	struct arena *arena = job->worker->arena;
+	struct msg_done *done = &job->outcome->done.done;
+	uint8_t *data;
+	size_t len;
+
+	job->times->worker = arena_strdup(arena, job->worker->name);
+	job->times->worker_completed_timestamp = now(job);
+	job->result->execution_metadata = job->times;
+	data = reapi_encode(arena, &job->result->base, &len);
+	done->status = job->ran.timed_out ? JOB_TIMEOUT : JOB_OK;
+	done->term_signal = (uint64_t)job->ran.term_signal;
+	done->has_term_signal = job->ran.term_signal != 0;
+	if (job->ran.timed_out) {
+		error_set(&job->err, 0, "its timeout ended it after %.1f s",
+		    (double)job->ran.elapsed_us / 1e6);
+		done_say(job, JOB_TIMEOUT);
+	}
+	result_store(job, data, len);
+	result_say(job, data, len);
+}
+
+static void
+metrics_fill(struct job *job)
+{
+	const struct stage_report *staged = &job->staged;
+	const struct run_result *ran = &job->ran;
+	uint64_t queued_us = job->run->has_queued_us ? job->run->queued_us : 0;
+	uint64_t total_us = clock_monotonic_us() - job->start_us;
+	uint64_t began_us = clock_realtime_us() - total_us;
+
+	*metric(job, METRIC_FILES_PLACED) = staged->files_placed;
+	*metric(job, METRIC_BYTES_PLACED) = staged->bytes_placed;
+	*metric(job, METRIC_SUBTREES_PLACED) = staged->subtrees_placed;
+	*metric(job, METRIC_DIRECTORIES_MADE) = staged->directories_made;
+	*metric(job, METRIC_SUBTREES_BUILT) = staged->subtrees_built;
+	*metric(job, METRIC_FALLBACKS) = staged->fallbacks;
+	*metric(job, METRIC_STAGE_US) = staged->elapsed_us;
+	*metric(job, METRIC_QUEUE_US) =
+	    queued_us != 0 && began_us > queued_us ? began_us - queued_us : 0;
+	*metric(job, METRIC_LOAD_US) = job->load_us;
+	*metric(job, METRIC_EXEC_US) = ran->elapsed_us;
+	*metric(job, METRIC_COLLECT_US) = job->collect_us;
+	*metric(job, METRIC_TOTAL_US) = total_us;
+	*metric(job, METRIC_MAX_RSS) = ran->max_rss_bytes;
+	*metric(job, METRIC_USER_US) = ran->user_us;
+	*metric(job, METRIC_SYSTEM_US) = ran->system_us;
+	for (int way = 0; way < PLACE_WAY_COUNT; way++) {
+		*metric(job, METRIC_WAY_FILES + way) = staged->files[way];
+		*metric(job, METRIC_WAY_SUBTREES + way) = staged->subtrees[way];
+	}
+	job->outcome->done.done.metrics.count = METRIC_COUNT;
+	job->outcome->done.done.has_metrics = true;
+}
+
+static void
+actions_count(const struct job *job)
+{
+	struct slot *slot = job->worker->slot;
+	const struct msg_done *done = &job->outcome->done.done;
+
+	COUNTER_ADD(slot, actions_done, 1);
+	switch ((enum job_status)done->status) {
+	case JOB_OK:
+		COUNTER_ADD(slot, actions_succeeded, done->exit_code == 0);
+		COUNTER_ADD(slot, actions_failed, done->exit_code != 0);
+		break;
+	case JOB_TIMEOUT:
+		COUNTER_ADD(slot, actions_timed_out, 1);
+		break;
+	case JOB_CANCELLED:
+		COUNTER_ADD(slot, actions_cancelled, 1);
+		break;
+	default:
+		COUNTER_ADD(slot, actions_errors, 1);
+		break;
+	}
+}
+
+static void
+job_do(struct job *job)
+{
+	struct arena *arena = job->worker->arena;
+	enum job_status status;
+
+	job->times = REAPI_NEW(arena, executed_action_metadata);
+	job->times->worker_start_timestamp = now(job);
+	if (job->run->has_queued_us)
+		job->times->queued_timestamp = timestamp(arena, job->run->queued_us);
+	if (cache_answers(job))
+		return;
+	job->result = REAPI_NEW(arena, action_result);
+	status = load(job);
+	if (status == JOB_OK) {
+		status = stage(job);
+		if (status == JOB_OK)
+			status = execute(job);
+		if (status == JOB_OK)
+			status = collect(job);
+		status = inputs_release(job, status);
+	}
+	if (status == JOB_OK)
+		result_finish(job);
+	else
+		done_say(job, status);
+}
+
+void
+job_run(struct job_worker *worker, const struct msg_run *run, struct job_outcome *ret_outcome)
+{
+	struct job job = {
+	    .worker = worker, .run = run, .outcome = ret_outcome, .start_us = clock_monotonic_us()};
+	struct msg_done *done = &ret_outcome->done.done;
+
+	CRASH_POINT(worker_job_taken);
+	memset(ret_outcome, 0, sizeof(*ret_outcome));
+	ret_outcome->done.type = MSG_done;
+	done->job = run->job;
+	done->attempt = run->attempt;
+	done->worker = worker->slot_number;
+	done->has_attempt = done->has_worker = true;
+	slot_set_phase(worker->slot, SLOT_LOADING);
+	arena_reset(worker->arena);
+	job_do(&job);
+	metrics_fill(&job);
+	actions_count(&job);
+}
+
+void
+job_release(struct job_worker *worker, struct job_outcome *outcome)
+{
+	CRASH_POINT(worker_reported);
+	slot_set_phase(worker->slot, SLOT_CLEANING);
+	if (outcome->has_sandbox)
+		(void)sandbox_release(worker->config->state_fd, worker->slot, &outcome->sandbox);
+	outcome->has_sandbox = false;
+	slot_clear_action(worker->slot);
+	slot_set_phase(worker->slot, SLOT_IDLE);
+}
