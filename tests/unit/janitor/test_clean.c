@@ -1,0 +1,138 @@
+#include <errno.h>
+
+#include "tests/unit/janitor/janitor_host.h"
+
+static struct janitor_host host;
+
+static int
+open_host(void **state)
+{
+	return host_open(&host, NULL);
+}
+
+static int
+close_host(void **state)
+{
+	host_close(&host);
+	return 0;
+}
+
+static void
+sandboxes_of_no_live_slot(void **state)
+{
+	slot_set_sandbox(host.worker, 7);
+	host_make_tree(&host, "sandboxes/2.7"); /* in use */
+	host_make_tree(&host, "sandboxes/2.6"); /* of the same slot, earlier */
+	host_make_tree(&host, "sandboxes/5.7"); /* of a slot that nobody has */
+	host_make_tree(&host, "sandboxes/2.7x");
+	host_make_tree(&host, "sandboxes/notes");
+	assert_int_equal(clean_sandboxes(&host.janitor), 0);
+	assert_true(host_has(&host, "sandboxes/2.7"));
+	assert_false(host_has(&host, "sandboxes/2.6"));
+	assert_false(host_has(&host, "sandboxes/5.7"));
+	assert_true(host_has(&host, "sandboxes/2.7x"));
+	assert_true(host_has(&host, "sandboxes/notes"));
+
+	slot_set_sandbox(host.worker, 0);
+	assert_int_equal(clean_sandboxes(&host.janitor), 0);
+	assert_false(host_has(&host, "sandboxes/2.7"));
+	assert_int_equal(trash_empty(&host.janitor), 0);
+}
+
+static void
+trees_without_an_entry(void **state)
+{
+	struct index_claim claim;
+	struct digest building = host_digest(2);
+	struct index_pin pin = host_publish(&host, 1, 10);
+	char path[128];
+
+	index_unpin(host.region, host.worker, &pin);
+	assert_int_equal(index_claim(host.region, host.worker, &building, &claim), 0);
+	host_make_tree(&host, host_tree_path(2, path)); /* has its name, not yet published */
+	host_make_tree(&host, host_tree_path(3, path)); /* nobody knows it */
+	assert_int_equal(clean_trees(&host.janitor), 0);
+	assert_true(host_has(&host, host_tree_path(1, path)));
+	assert_true(host_has(&host, host_tree_path(2, path)));
+	assert_false(host_has(&host, host_tree_path(3, path)));
+
+	index_abandon(host.region, host.worker, &claim);
+	assert_int_equal(clean_trees(&host.janitor), 0);
+	assert_true(host_has(&host, host_tree_path(1, path)));
+	assert_false(host_has(&host, host_tree_path(2, path)));
+	assert_int_equal(index_check(host.region, NULL, NULL), 0);
+}
+
+static void
+half_built_trees_of_the_dead(void **state)
+{
+	struct digest digest = host_digest(1);
+	struct slot_repaired repaired;
+	struct index_claim claim;
+
+	assert_int_equal(index_claim(host.region, host.worker, &digest, &claim), 0);
+	host_make_tree(&host, "trees/building.2.100"); /* of a slot that builds */
+	host_make_tree(&host, "trees/building.9.100"); /* of one that does not */
+	assert_int_equal(clean_trees(&host.janitor), 0);
+	assert_true(host_has(&host, "trees/building.2.100"));
+	assert_false(host_has(&host, "trees/building.9.100"));
+
+	slot_repair(host.region, HOST_WORKER, &repaired);
+	assert_int_equal(repaired.builds, 1);
+	assert_int_equal(clean_trees(&host.janitor), 0);
+	assert_false(host_has(&host, "trees/building.2.100"));
+}
+
+static void
+trash_goes_whatever_its_modes(void **state)
+{
+	uint64_t counters[COUNTER_COUNT];
+	int fd = host.config.state_fd;
+
+	host_make_tree(&host, "trash/one");
+	host_make_tree(&host, "trash/two");
+	host_make_file(&host, "trash/three");
+	assert_int_equal(fchmodat(fd, "trash/two", 0, 0), 0);
+	assert_int_equal(symlinkat("/etc", fd, "trash/one/link"), 0);
+	host_make_tree(&host, "sandboxes/1.1");
+	assert_int_equal(trash_put(&host.janitor, "sandboxes", "1.1"), 0);
+	assert_int_equal(trash_put(&host.janitor, "sandboxes", "1.1"), -ENOENT);
+	assert_int_equal(trash_empty(&host.janitor), 0);
+	assert_int_equal(unlinkat(fd, "trash", AT_REMOVEDIR), 0); /* empty */
+	counters_read(host.region, counters);
+	assert_int_equal(counters[COUNTER_trash_removed], 4);
+	assert_int_equal(access("/etc/passwd", F_OK), 0);
+	assert_int_equal(trash_empty(&host.janitor), 0); /* none: nothing to do */
+}
+
+/* A thing in the trash shares its inodes with the store: they keep their modes. */
+static void
+trash_leaves_shared_inodes_alone(void **state)
+{
+	int fd = host.config.state_fd;
+	struct stat st;
+
+	host_make_file(&host, "blob");
+	host_make_tree(&host, "trash/tree");
+	assert_int_equal(linkat(fd, "blob", fd, "trash/tree/blob", 0), 0);
+	assert_int_equal(fchmodat(fd, "trash/tree", 0555, 0), 0);
+	assert_int_equal(trash_empty(&host.janitor), 0);
+	assert_int_equal(fstatat(fd, "blob", &st, 0), 0);
+	assert_int_equal(st.st_mode & 07777, 0444);
+	assert_int_equal(st.st_nlink, 1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(sandboxes_of_no_live_slot, open_host, close_host),
+	    cmocka_unit_test_setup_teardown(trees_without_an_entry, open_host, close_host),
+	    cmocka_unit_test_setup_teardown(half_built_trees_of_the_dead, open_host, close_host),
+	    cmocka_unit_test_setup_teardown(trash_goes_whatever_its_modes, open_host, close_host),
+	    cmocka_unit_test_setup_teardown(
+		trash_leaves_shared_inodes_alone, open_host, close_host),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
