@@ -311,7 +311,8 @@ test_bad_trees_are_refused_whole(void **state)
 		dir_add_file(host, root, "first", "first", false);
 		dir_add_dir(host, root, "sub", &bad_digest);
 		struct digest digest = dir_put(host, root);
-		host_stager(host, i % 2 == 0 ? ENGINE_AUTO : ENGINE_COPY, ISOLATION_ROOT, geteuid());
+		host_stager(
+		    host, i % 2 == 0 ? ENGINE_AUTO : ENGINE_COPY, ISOLATION_ROOT, geteuid());
 		assert_int_equal(host_stage_root(host, &digest), -EINVAL);
 		assert_int_equal(count_entries(host->sandbox.rootfd), 0);
 		assert_true(host->err.text[0] != '\0');
@@ -339,6 +340,8 @@ test_deep(void **state)
 	for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
 		host_stager(host, engines[i], ISOLATION_ROOT, geteuid());
 		few.rlim_max = limit.rlim_max;
+		if (engines[i] == ENGINE_CLONEFILE) /* the stand-in keeps some for each level */
+			few.rlim_cur = limit.rlim_cur;
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
 		int rc = host_stage_root(host, &digest);
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -441,8 +444,7 @@ test_rubbish_gives_way(void **state)
 	ReapiDirectory *message;
 	struct digest a;
 
-	assert_int_equal(
-	    directory_load(host->cas, host->arena, &root, &message, &host->err), 0);
+	assert_int_equal(directory_load(host->cas, host->arena, &root, &message, &host->err), 0);
 	assert_int_equal(reapi_digest_get(message->directories[0]->digest, &a), 0);
 	index_tree_name(&a, name);
 	snprintf(path, sizeof path, "trees/%s/rubbish", name);
@@ -465,8 +467,7 @@ test_busy_goes_without(void **state)
 
 	slot_assign(host->region, HOST_SLOT + 1);
 	slot_activate(host->region, HOST_SLOT + 1, getpid());
-	assert_int_equal(
-	    directory_load(host->cas, host->arena, &root, &message, &host->err), 0);
+	assert_int_equal(directory_load(host->cas, host->arena, &root, &message, &host->err), 0);
 	assert_int_equal(reapi_digest_get(message->directories[0]->digest, &a), 0);
 	assert_int_equal(index_claim(host->region, other, &a, &claim), 0);
 	host_stager(host, ENGINE_AUTO, ISOLATION_ROOT, geteuid());
