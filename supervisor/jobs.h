@@ -1,8 +1,8 @@
 /*
  * Jobs: what clients asked for, from `submit` to the one `done` that ends each.
  *
- * Supervisor, its one thread.  A job is queued or with one worker; it is freed by jobs_finish.  A
- * job whose client has gone stays until its worker lets go of it.
+ * Supervisor, its one thread.  A job is queued or with one worker; it is freed by the `done` that
+ * ends it.  A job whose client has gone stays until its worker lets go of it.
  */
 #ifndef SUPERVISOR_JOBS_H
 #define SUPERVISOR_JOBS_H

@@ -23,10 +23,11 @@ process_die_with_parent(pid_t parent)
 	return getppid() == parent ? 0 : -ESRCH;
 }
 
+/* -1: it is gone, or dead and only waits to be reaped. */
 static pid_t
 parent_of(const char *pid)
 {
-	char path[64], line[512], *end;
+	char path[64], line[512], *end, run_state = 'Z';
 	int parent = -1;
 	FILE *file;
 
@@ -40,7 +41,7 @@ parent_of(const char *pid)
 			;
 		while (end > line && *end != ')')
 			end--;
-		if (sscanf(end, ") %*c %d", &parent) != 1)
+		if (sscanf(end, ") %c %d", &run_state, &parent) != 2 || run_state == 'Z')
 			parent = -1;
 	}
 	fclose(file);
