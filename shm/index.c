@@ -407,7 +407,14 @@ index_claim(struct region *region, struct slot *slot, const struct digest *direc
 	return 0;
 }
 
-/* Rule 6: a word and the counters that go with it, in a way that repair can finish. */
+static void
+entry_wake(struct layout_hot *hot)
+{
+	atom_add_seq(&hot->wake, 1);
+	wait_wake(&hot->wake, UINT_MAX);
+}
+
+/* Rule 6: a word, its waiters and the counters that go with it, in a way that repair can finish. */
 static void
 word_change_counted(struct region *region, struct slot *slot, uint32_t entry, uint64_t next,
     uint64_t trees, uint64_t bytes)
@@ -421,6 +428,7 @@ word_change_counted(struct region *region, struct slot *slot, uint32_t entry, ui
 	atom_store_release(&slot->pending_bytes, bytes);
 	atom_store_release(&slot->pending, atom_load_relaxed(&hot->word));
 	atom_store_seq(&hot->word, next);
+	entry_wake(hot);
 	atom_store_release(&slot->counters[COUNTER_index_trees], trees);
 	atom_store_release(&slot->counters[COUNTER_index_bytes], bytes);
 	atom_store_release(&slot->pending, 0);
@@ -431,7 +439,7 @@ static void
 pending_repair(struct region *region, struct slot *slot)
 {
 	uint64_t before = atom_load_acquire(&slot->pending);
-	const struct layout_hot *hot;
+	struct layout_hot *hot;
 
 	if (before == 0)
 		return;
@@ -441,15 +449,9 @@ pending_repair(struct region *region, struct slot *slot)
 		    &slot->counters[COUNTER_index_trees], atom_load_acquire(&slot->pending_trees));
 		atom_store_release(
 		    &slot->counters[COUNTER_index_bytes], atom_load_acquire(&slot->pending_bytes));
+		entry_wake(hot);
 	}
 	atom_store_release(&slot->pending, 0);
-}
-
-static void
-entry_wake(struct layout_hot *hot)
-{
-	atom_add_seq(&hot->wake, 1);
-	wait_wake(&hot->wake, UINT_MAX);
 }
 
 static void
@@ -472,7 +474,6 @@ index_publish(struct region *region, struct slot *slot, const struct index_claim
 	atom_store_relaxed(&hot->last_used_s, clock_realtime_s());
 	word_change_counted(region, slot, claim->entry,
 	    word_make(entry_generation(region, claim->entry), 0, INDEX_READY), 1, tree->bytes);
-	entry_wake(hot);
 	slot_count_builds(slot, UINT32_MAX);
 	counter_bump(slot, COUNTER_trees_built, 1);
 	counter_bump(slot, COUNTER_trees_build_us, tree->build_us);
@@ -484,12 +485,9 @@ index_publish(struct region *region, struct slot *slot, const struct index_claim
 void
 index_abandon(struct region *region, struct slot *slot, const struct index_claim *claim)
 {
-	struct layout_hot *hot = &region->hot[claim->entry];
-
 	claim_check(region, slot, claim);
-	atom_store_seq(
-	    &hot->word, word_make(entry_generation(region, claim->entry), 0, INDEX_ABSENT));
-	entry_wake(hot);
+	word_change_counted(region, slot, claim->entry,
+	    word_make(entry_generation(region, claim->entry), 0, INDEX_ABSENT), 0, 0);
 	lease_clear(slot, claim->lease);
 	slot_count_builds(slot, UINT32_MAX);
 	counter_bump(slot, COUNTER_trees_abandoned, 1);
