@@ -126,8 +126,9 @@ try_overlay(const char *path, struct tried *tried)
 	return rc;
 }
 
+/* `path` is opened anew: a descriptor from before belongs to the other namespace's mounts. */
 static int
-try_in_child(int dirfd, const char *path, struct tried *tried)
+try_in_child(const char *path, struct tried *tried)
 {
 	int rc = enter_namespaces();
 
@@ -136,13 +137,20 @@ try_in_child(int dirfd, const char *path, struct tried *tried)
 		tried->bind_error = tried->overlay_error = -rc;
 		return 0;
 	}
+	int dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dirfd < 0) {
+		tried->bind_step = "open the trial's directory";
+		tried->bind_error = tried->overlay_error = errno;
+		return 0;
+	}
 	tried->bind_error = -try_bind(dirfd, tried);
+	close(dirfd);
 	tried->overlay_error = -try_overlay(path, tried);
 	return 0;
 }
 
 static int
-run_child(int dirfd, const char *path, struct tried *ret_tried)
+run_child(const char *path, struct tried *ret_tried)
 {
 	struct tried tried = {0};
 	int fds[2], status;
@@ -151,7 +159,7 @@ run_child(int dirfd, const char *path, struct tried *ret_tried)
 		return -errno;
 	pid_t pid = fork();
 	if (pid == 0) {
-		try_in_child(dirfd, path, &tried);
+		try_in_child(path, &tried);
 		_exit(write(fds[1], &tried, sizeof tried) == (ssize_t)sizeof tried ? 0 : 1);
 	}
 	close(fds[1]);
@@ -252,7 +260,7 @@ probe_mounts(int dirfd, const char *path, struct probe *probe)
 	for (size_t i = 0; rc == 0 && i < sizeof names / sizeof names[0]; i++)
 		rc = fs_mkdir(dirfd, names[i], 0755);
 	if (rc == 0)
-		rc = run_child(dirfd, path, &tried);
+		rc = run_child(path, &tried);
 	if (rc != 0) {
 		tried.bind_error = tried.overlay_error = -rc;
 		tried.bind_step = "trying a mount";
