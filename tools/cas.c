@@ -249,7 +249,7 @@ cas_parse(struct tool *tool, struct cas_options *options, int argc, char **argv)
 int
 command_cas(struct tool *tool, int argc, char **argv)
 {
-	struct cas_options options = {NULL};
+	struct cas_options options = {.output = NULL};
 	const char *what;
 	int left, status = 2;
 

@@ -66,30 +66,21 @@ text_of(const json_t *object, const char *key)
 static void
 print_item(const json_t *object, const char *item)
 {
-	const json_t *works = json_object_get(object, "works");
+	bool works = json_is_true(json_object_get(object, "works"));
 	double us = json_number_value(json_object_get(object, "us"));
-	const char *key;
-	json_t *value;
+	const char *value = json_string_value(json_object_get(object, "value"));
+	const char *remedy = text_of(object, "remedy");
 
-	if (!json_is_boolean(works)) { /* a fact: all its members */
-		printf("      %-20s", item);
-		json_object_foreach((json_t *)object, key, value)
-		{
-			char *text = json_dumps(value, JSON_ENCODE_ANY);
-
-			if (strcmp(key, "item") != 0 && text != NULL)
-				printf(" %s=%s", key, text);
-			free(text);
-		}
-		putchar('\n');
-		return;
-	}
-	printf("%-5s %-20s %s", json_is_true(works) ? "yes" : "no", item, text_of(object, "why"));
-	if (json_is_true(works) && us > 0)
+	printf("%-4s %-18s %s",
+	    !works              ? "no"
+		: value != NULL ? ""
+				: "yes",
+	    item, value != NULL ? value : text_of(object, "why"));
+	if (works && us > 0)
 		printf(" (%.1f us)", us);
 	putchar('\n');
-	if (!json_is_true(works) && text_of(object, "remedy")[0] != '\0')
-		printf("      %-20s -> %s\n", "", text_of(object, "remedy"));
+	if (remedy[0] != '\0')
+		printf("%-4s %-18s -> %s\n", "", "", remedy);
 }
 
 static void
@@ -151,5 +142,7 @@ command_doctor(struct tool *tool, int argc, char **argv)
 		warnx("no action can run here: see what to do about each no");
 		return 1;
 	}
+	if (!report.json)
+		printf("actions can run here\n");
 	return 0;
 }

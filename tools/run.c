@@ -196,9 +196,14 @@ static void
 write_metrics(const struct run *run, const struct job_result *result)
 {
 	json_t *object = job_metrics_json(result, run->spec.name);
+	char *text = json_dumps(object, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	FILE *out = fopen(run->metrics, "we");
 
-	if (json_dump_file(object, run->metrics, JSON_INDENT(2) | JSON_PRESERVE_ORDER) != 0)
+	if (out == NULL)
+		fail("--metrics %s: %s", run->metrics, strerror(errno));
+	if (text == NULL || fprintf(out, "%s\n", text) < 0 || fclose(out) != 0)
 		fail("--metrics %s: cannot write it: %s", run->metrics, strerror(errno));
+	free(text);
 	json_decref(object);
 }
 
