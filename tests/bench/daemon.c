@@ -44,7 +44,7 @@ exec_daemon(const char *rametd, const char *state_dir, unsigned workers)
 		dup2(fd, STDERR_FILENO);
 	}
 	execl(rametd, "rametd", "--state", state_dir, "--workers", count, "--foreground",
-	    (char *)NULL);
+	    "--isolation", geteuid() == 0 ? "root" : "user", (char *)NULL);
 	warn("%s", rametd);
 	_exit(127);
 }

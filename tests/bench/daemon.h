@@ -1,7 +1,8 @@
 /*
  * A real rametd of the bench's own, and one client's connection to it.
  *
- * Bench programs, one thread; exit with a message on failure, and rametd goes with the program.
+ * Bench programs, one thread; exit with a message on failure, and rametd goes with the program.  It
+ * is told to use namespaces, so that what is measured is never an action without isolation.
  */
 #ifndef BENCH_DAEMON_H
 #define BENCH_DAEMON_H

@@ -59,7 +59,7 @@ worker(struct bench_host *host, struct filled_shape *filled, unsigned number)
 	struct bench_stager stager;
 	struct bench_placed placed;
 
-	bench_host_take(host, SLOT_WORKER_FIRST + number);
+	bench_host_take(host, host->slot_number + 1 + number);
 	bench_stager_open(host, ENGINE_HARDLINK, &stager);
 	for (;;) {
 		shape_variant(host->cas, filled);
@@ -75,6 +75,7 @@ worker(struct bench_host *host, struct filled_shape *filled, unsigned number)
 		pthread_barrier_wait(&shared->end);
 	}
 	bench_stager_close(&stager);
+	slot_retire(host->region, host->slot_number);
 	_exit(0);
 }
 
