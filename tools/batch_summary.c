@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "tools/text.h"
 
 void
 batch_summary_add(

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "cas/directory.h"
+#include "tools/text.h"
 #include "tools/tool.h"
 
 struct printer {
@@ -19,36 +20,12 @@ struct printer {
 
 static int print_directory(struct printer *printer, const struct digest *digest, json_t *into);
 
-/* Names are anybody's bytes: what would steer a terminal is shown as '?'. */
-static void
-print_text(const char *text)
-{
-	for (; *text != '\0'; text++)
-		putchar((unsigned char)*text < ' ' || *text == 127 ? '?' : *text);
-}
-
 static void
 print_line(const struct printer *printer, const char *mode, const char *digest, const char *name)
 {
 	printf("%s %-72s ", mode, digest);
-	print_text(printer->path);
-	print_text(name);
-}
-
-/* A name that is not UTF-8 cannot be JSON's: it is given with its bad bytes as '?'. */
-static json_t *
-json_text(const char *text)
-{
-	json_t *string = json_string(text);
-	char safe[4096];
-	size_t at = 0;
-
-	if (string != NULL)
-		return string;
-	for (; text[at] != '\0' && at + 1 < sizeof(safe); at++)
-		safe[at] = (unsigned char)text[at] < 0x80 ? text[at] : '?';
-	safe[at] = '\0';
-	return json_string(safe);
+	text_print(printer->path);
+	text_print(name);
 }
 
 static int
@@ -66,7 +43,7 @@ print_file(struct printer *printer, const ReapiFileNode *file, json_t *into)
 	if (into != NULL) {
 		json_array_append_new(into,
 		    json_pack("{s:s,s:o,s:s,s:I,s:b}", "type", "file", "name",
-			json_text(file->name), "digest", text, "size",
+			text_json(file->name), "digest", text, "size",
 			(json_int_t)digest.size_bytes, "executable", file->is_executable));
 		return 0;
 	}
@@ -81,13 +58,13 @@ print_symlink(struct printer *printer, const ReapiSymlinkNode *link, json_t *int
 	printer->symlinks++;
 	if (into != NULL) {
 		json_array_append_new(into,
-		    json_pack("{s:s,s:o,s:o}", "type", "symlink", "name", json_text(link->name),
-			"target", json_text(link->target)));
+		    json_pack("{s:s,s:o,s:o}", "type", "symlink", "name", text_json(link->name),
+			"target", text_json(link->target)));
 		return;
 	}
 	print_line(printer, "lrwxrwxrwx", "", link->name);
 	printf(" -> ");
-	print_text(link->target);
+	text_print(link->target);
 	putchar('\n');
 }
 
@@ -107,7 +84,7 @@ print_child(struct printer *printer, const ReapiDirectoryNode *node, json_t *int
 		children = json_array();
 		json_array_append_new(into,
 		    json_pack("{s:s,s:o,s:s,s:o}", "type", "directory", "name",
-			json_text(node->name), "digest", text, "children", children));
+			text_json(node->name), "digest", text, "children", children));
 	} else {
 		print_line(printer, "drwxr-xr-x", text, node->name);
 		printf("/\n");

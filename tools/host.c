@@ -1,5 +1,6 @@
 #include "tools/host.h"
 
+#include <sys/file.h>
 #include <sys/wait.h>
 
 #include <err.h>
@@ -64,6 +65,43 @@ host_start(struct tool *tool)
 		    tool->state, WEXITSTATUS(status));
 }
 
+/*
+ * Two who find no host at once must not both start one: the second waits here for the first, and
+ * then finds it.  Returns the descriptor whose closing lets the next one go.
+ */
+static int
+starters_lock(struct tool *tool)
+{
+	int fd = openat(tool->state_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		fail("%s: %s", tool->state, strerror(errno));
+	while (flock(fd, LOCK_EX) != 0)
+		if (errno != EINTR)
+			fail("%s: cannot lock: %s", tool->state, strerror(errno));
+	return fd;
+}
+
+/* True if it had to be started. */
+static bool
+host_start_once(struct tool *tool, struct channel **ret_channel)
+{
+	int lock = starters_lock(tool);
+	bool started = false;
+	int rc = channel_connect(tool->state_fd, "ramet.sock", ret_channel);
+
+	if (rc == -ENOENT || rc == -ECONNREFUSED) {
+		host_start(tool);
+		started = true;
+		rc = channel_connect(tool->state_fd, "ramet.sock", ret_channel);
+	}
+	close(lock);
+	if (rc != 0)
+		fail("%s/ramet.sock: cannot connect to the host just started: %s", tool->state,
+		    strerror(-rc));
+	return started;
+}
+
 static int64_t
 host_hello(struct tool *tool, struct channel *channel)
 {
@@ -98,9 +136,8 @@ host_connect(struct tool *tool, bool start, int64_t *ret_pid)
 
 	rc = channel_connect(tool->state_fd, "ramet.sock", &channel);
 	if ((rc == -ENOENT || rc == -ECONNREFUSED) && start) {
-		host_start(tool);
-		started = true;
-		rc = channel_connect(tool->state_fd, "ramet.sock", &channel);
+		started = host_start_once(tool, &channel);
+		rc = 0;
 	}
 	if (rc == -ENOENT || rc == -ECONNREFUSED)
 		fail("%s: no host runs there", tool->state);

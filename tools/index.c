@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "tools/text.h"
 #include "tools/tool.h"
 
 static const char *const state_names[] = {"absent", "claimed", "building", "ready", "leaving"};

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "tools/text.h"
 
 enum { MISSING_TEXT_MAX = 64 << 20 };
 
@@ -177,12 +178,12 @@ job_metrics_json(const struct job_result *result, const char *name)
 	json_t *object = json_object(), *ways = json_object();
 
 	if (name != NULL)
-		json_object_set_new(object, "name", json_string(name));
+		json_object_set_new(object, "name", text_json(name));
 	json_object_set_new(object, "status", json_string(job_status_names[result->status]));
 	json_object_set_new(object, "exit_code", json_integer(result->exit_code));
 	json_object_set_new(object, "term_signal", json_integer(result->term_signal));
 	json_object_set_new(object, "cached", json_boolean(result->cached));
-	json_object_set_new(object, "message", json_string(result->message));
+	json_object_set_new(object, "message", text_json(result->message));
 	json_object_set_new(object, "worker", number(result->worker));
 	json_object_set_new(object, "attempt", number(result->attempt));
 	for (int i = 0; i < METRIC_COUNT; i++)

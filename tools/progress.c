@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "tools/text.h"
 #include "tools/tool.h"
 
 enum { BAR_WIDTH = 30, DRAW_US = 100000, LINE_US = 1000000 };

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "shm/slot.h"
+#include "tools/text.h"
 #include "tools/tool.h"
 
 enum { PS_JSON = OPTION_FIRST };
@@ -49,39 +50,38 @@ has_action(const struct slot_info *info)
 	return !digest_equal(&info->action, &none);
 }
 
+/* A torn read may have lost the NUL. */
+static void
+label_copy(const struct slot_info *info, char label[SLOT_LABEL_SIZE + 1])
+{
+	memcpy(label, info->label, SLOT_LABEL_SIZE);
+	label[SLOT_LABEL_SIZE] = '\0';
+}
+
 static json_t *
 slot_json(uint32_t number, const struct slot_info *info)
 {
-	char action[DIGEST_TEXT_SIZE] = "";
+	char action[DIGEST_TEXT_SIZE] = "", label[SLOT_LABEL_SIZE + 1];
 	json_t *object;
 
 	if (has_action(info))
 		digest_to_text(&info->action, '/', action);
-	object = json_pack("{s:i,s:s,s:i,s:s,s:I,s:s,s:s%,s:i,s:i,s:I,s:i,s:i,s:i,s:I}", "slot",
+	label_copy(info, label);
+	object = json_pack("{s:i,s:s,s:i,s:s,s:I,s:s,s:o,s:i,s:i,s:I,s:i,s:i,s:i,s:I}", "slot",
 	    (int)number, "role", role(number), "pid", (int)info->pid, "state", doing(info),
 	    "state_us", (json_int_t)since(info->phase_since_us), "action", action, "label",
-	    info->label, strnlen(info->label, sizeof(info->label)), "attempt", (int)info->attempt,
-	    "action_pid", (int)info->action_pid, "action_us",
-	    (json_int_t)(has_action(info) ? since(info->action_since_us) : 0), "pins",
+	    text_json(label), "attempt", (int)info->attempt, "action_pid", (int)info->action_pid,
+	    "action_us", (json_int_t)(has_action(info) ? since(info->action_since_us) : 0), "pins",
 	    (int)info->pins, "permits", (int)info->permits, "builds", (int)info->builds, "sandbox",
 	    (json_int_t)info->sandbox);
 	return object;
-}
-
-/* A label is what some client sent: nothing of it reaches the terminal but text. */
-static void
-print_label(const struct slot_info *info)
-{
-	for (size_t i = 0; i < sizeof(info->label) && info->label[i] != '\0'; i++)
-		putchar((unsigned char)info->label[i] < ' ' || info->label[i] == 127
-			? '?'
-			: info->label[i]);
 }
 
 static void
 print_row(uint32_t number, const struct slot_info *info)
 {
 	char duration[32], action[DIGEST_TEXT_SIZE] = "-", holds[128];
+	char label[SLOT_LABEL_SIZE + 1];
 
 	text_duration(since(info->phase_since_us), duration);
 	if (has_action(info)) {
@@ -95,7 +95,8 @@ print_row(uint32_t number, const struct slot_info *info)
 		    ", sandbox %" PRIu32 ".%" PRIu64, number, info->sandbox);
 	printf("%4" PRIu32 " %-10s %8" PRId32 " %-10s %14s %-12s %7" PRIu32 "  %s  ", number,
 	    role(number), info->pid, doing(info), duration, action, info->attempt, holds);
-	print_label(info);
+	label_copy(info, label);
+	text_print(label);
 	putchar('\n');
 }
 

@@ -1,7 +1,6 @@
 #include "tools/tool.h"
 
 #include <err.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,37 +126,4 @@ strings_free(struct strings *strings)
 	free(strings->items);
 	strings->items = NULL;
 	strings->count = 0;
-}
-
-char *
-text_duration(uint64_t us, char *text)
-{
-	if (us < 1000)
-		snprintf(text, 32, "%" PRIu64 " us", us);
-	else if (us < 1000000)
-		snprintf(text, 32, "%.1f ms", (double)us / 1e3);
-	else if (us < 100 * 1000000ull)
-		snprintf(text, 32, "%.1f s", (double)us / 1e6);
-	else if (us < 3600 * 1000000ull)
-		snprintf(
-		    text, 32, "%" PRIu64 " min %" PRIu64 " s", us / 60000000, us / 1000000 % 60);
-	else
-		snprintf(text, 32, "%" PRIu64 " h %" PRIu64 " min", us / 3600000000u,
-		    us / 60000000 % 60);
-	return text;
-}
-
-char *
-text_bytes(uint64_t bytes, char *text)
-{
-	static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-	double value = (double)bytes;
-	unsigned unit = 0;
-
-	while (value >= 1024 && unit < 4) {
-		value /= 1024;
-		unit++;
-	}
-	snprintf(text, 32, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
-	return text;
 }

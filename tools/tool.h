@@ -83,10 +83,6 @@ struct strings {
 void strings_add(struct strings *strings, const char *text);
 void strings_free(struct strings *strings);
 
-/* "17 s", "4 min 2 s"; "1.5 MiB".  `text` has 32 bytes and is returned. */
-char *text_duration(uint64_t us, char *text);
-char *text_bytes(uint64_t bytes, char *text);
-
 int command_run(struct tool *tool, int argc, char **argv);
 int command_batch(struct tool *tool, int argc, char **argv);
 int command_stat(struct tool *tool, int argc, char **argv);
