@@ -112,7 +112,7 @@ pair_remove(struct sweep *sweep, size_t at)
 static uint32_t
 policy_bound(const struct evict_policy *policy)
 {
-	uint32_t from = clock_realtime_s();
+	uint32_t from = policy->now_s != 0 ? policy->now_s : clock_realtime_s();
 
 	if (policy->oldest_job_s != 0 && policy->oldest_job_s < from)
 		from = policy->oldest_job_s;

@@ -22,6 +22,7 @@
 struct evict_policy {
 	uint64_t limit_bytes; /* 0: no limit */
 	uint32_t grace_s;
+	uint32_t now_s; /* 0: the clock's; a test of the grace time need not wait */
 	uint32_t oldest_job_s; /* CLOCK_REALTIME, 0: no live job */
 };
 struct evict_stats {

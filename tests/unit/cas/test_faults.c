@@ -1,0 +1,259 @@
+/*
+ * Every call that can fail fails, and every crash point kills, in a process of its own (this
+ * program again, with the fault in its environment); what is left behind is looked at from here.
+ */
+#include <signal.h>
+
+#include "base/fault.h"
+#include "cas/action_cache.h"
+#include "cas/evict.h"
+#include "tests/unit/cas/cas_fixture.h"
+
+static const char *self;
+
+/* What a child does with the store; its exit status is the errno, 0 or 120 for a broken test. */
+enum { BROKEN = 120 };
+
+static int
+do_put_bytes(struct cas *cas, int dirfd)
+{
+	struct digest digest;
+
+	return cas_put_bytes(cas, "hello", 5, &digest);
+}
+
+static int
+do_put_large(struct cas *cas, int dirfd)
+{
+	struct digest digest;
+	int fd = openat(dirfd, "large", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -BROKEN : cas_put_fd(cas, fd, &digest);
+}
+
+static int
+do_move(struct cas *cas, int dirfd)
+{
+	struct digest digest;
+	bool moved;
+
+	return cas_put_move(cas, dirfd, "output", false, &digest, &moved);
+}
+
+static int
+do_writer(struct cas *cas, int dirfd)
+{
+	struct cas_writer *writer;
+	struct digest digest;
+	int rc = cas_writer_open(cas, NULL, &writer);
+
+	if (rc != 0)
+		return rc;
+	rc = cas_writer_write(writer, "hello", 5);
+	if (rc == 0)
+		return cas_writer_commit(writer, &digest);
+	cas_writer_abort(writer);
+	return rc;
+}
+
+static int
+do_twin(struct cas *cas, int dirfd)
+{
+	struct digest digest;
+	bool made;
+
+	if (hash_bytes("present", 7, &digest) != 0)
+		return -BROKEN;
+	return cas_ensure(cas, &digest, true, &made);
+}
+
+static int
+do_mint(struct cas *cas, int dirfd)
+{
+	struct digest digest;
+
+	if (hash_bytes("present", 7, &digest) != 0)
+		return -BROKEN;
+	return cas_mint(cas, &digest, false);
+}
+
+static int
+do_result(struct cas *cas, int dirfd)
+{
+	struct digest digest;
+
+	if (hash_bytes("action", 6, &digest) != 0)
+		return -BROKEN;
+	return action_cache_put(cas, &digest, "\x20\x01", 2);
+}
+
+static const struct job {
+	const char *name;
+	int (*run)(struct cas *cas, int dirfd);
+} jobs[] = {
+    {"put_bytes", do_put_bytes},
+    {"put_large", do_put_large},
+    {"move", do_move},
+    {"writer", do_writer},
+    {"twin", do_twin},
+    {"mint", do_mint},
+    {"result", do_result},
+};
+enum { JOBS = sizeof(jobs) / sizeof(jobs[0]) };
+
+static int
+child_main(const char *name, int state_fd, int dirfd)
+{
+	struct cas *cas;
+
+	/* Faults in opening the store are not what this is about. */
+	if (cas_open(state_fd, true, &cas, NULL) != 0)
+		return BROKEN;
+	for (size_t i = 0; i < JOBS; i++)
+		if (strcmp(jobs[i].name, name) == 0) {
+			int rc = -jobs[i].run(cas, dirfd);
+
+			cas_close(cas);
+			return rc;
+		}
+	return BROKEN;
+}
+
+static int
+run_child(struct fixture *f, const char *job, const char *variable, const char *value)
+{
+	char state_fd[16], dirfd[16];
+	pid_t pid;
+	int status;
+
+	snprintf(state_fd, sizeof(state_fd), "%d", f->state_fd);
+	snprintf(dirfd, sizeof(dirfd), "%d", f->dirfd);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (setenv(variable, value, 1) != 0 || fcntl(f->state_fd, F_SETFD, 0) != 0 ||
+		    fcntl(f->dirfd, F_SETFD, 0) != 0)
+			_exit(BROKEN);
+		execl(self, self, "child", job, state_fd, dirfd, (char *)NULL);
+		_exit(BROKEN);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void
+prepare(struct fixture *f)
+{
+	static uint8_t large[600 << 10];
+
+	memset(large, 'L', sizeof(large));
+	put_text(f->cas, "present");
+	file_write(f->dirfd, "large", large, sizeof(large), 0644);
+	file_text(f->dirfd, "output", "output");
+}
+
+static void
+test_failing_calls(void **state)
+{
+#ifdef RAMET_FAULTS
+	static const char *const calls[] = {"openat", "write", "renameat", "copy"};
+	struct fixture *f = *state;
+	unsigned failed = 0;
+
+	prepare(f);
+	for (size_t call = 0; call < 4; call++)
+		for (size_t job = 0; job < JOBS; job++) {
+			int64_t bytes = usage_bytes(cas_usage(f->cas));
+			char plan[64];
+			int status;
+
+			snprintf(plan, sizeof(plan), "%s:1:%d:0", calls[call], ENOSPC);
+			status = run_child(f, jobs[job].name, "RAMET_FAIL", plan);
+			assert_true(WIFEXITED(status));
+			if (WEXITSTATUS(status) != 0) {
+				assert_int_equal(WEXITSTATUS(status), ENOSPC);
+				assert_int_equal(usage_bytes(cas_usage(f->cas)), bytes);
+				failed++;
+			}
+			assert_int_equal(folder_count(f->state_fd, "cas/tmp"), 0);
+			if (faccessat(f->dirfd, "output", F_OK, 0) != 0)
+				file_text(f->dirfd, "output", "output");
+			for (const char *const *text =
+				 (const char *const[]){"hello", "output", NULL};
+			     *text != NULL; text++) {
+				struct digest digest = digest_of(*text, strlen(*text));
+
+				cas_drop(f->cas, &digest);
+			}
+		}
+	print_message("%u of %d jobs failed\n", failed, 4 * JOBS);
+	assert_true(failed >= 12);
+#else
+	print_message("needs V=debug or V=asan\n");
+	skip();
+#endif
+}
+
+static void
+test_crash_points(void **state)
+{
+#ifdef RAMET_FAULTS
+	static const char *const points[] = {"blob_temp_written", "blob_renamed"};
+	struct fixture *f = *state;
+
+	for (size_t point = 0; point < 2; point++)
+		for (size_t job = 0; job < 5; job++) {
+			struct digest output = digest_of("output", 6);
+			int status;
+
+			prepare(f);
+			status = run_child(f, jobs[job].name, "RAMET_CRASH", points[point]);
+			assert_true(WIFSIGNALED(status));
+			assert_int_equal(WTERMSIG(status), SIGKILL);
+			assert_int_equal(folder_count(f->state_fd, "cas/tmp"), point == 0);
+			assert_int_equal(evict_clean_temp(f->cas, 0), 0);
+			assert_int_equal(folder_count(f->state_fd, "cas/tmp"), 0);
+			if (jobs[job].run == do_move && point == 1)
+				assert_int_equal(cas_has(f->cas, &output), 1);
+			assert_int_equal(
+			    jobs[job].run == do_move && faccessat(f->dirfd, "output", F_OK, 0) != 0
+				? 0
+				: jobs[job].run(f->cas, f->dirfd),
+			    0);
+			for (const char *const *text =
+				 (const char *const[]){"hello", "output", "present", NULL};
+			     *text != NULL; text++) {
+				struct digest digest = digest_of(*text, strlen(*text));
+
+				cas_drop(f->cas, &digest);
+			}
+			output = digest_of("", 0);
+			{
+				static uint8_t large[600 << 10];
+
+				memset(large, 'L', sizeof(large));
+				output = digest_of(large, sizeof(large));
+				cas_drop(f->cas, &output);
+			}
+		}
+#else
+	print_message("needs V=debug or V=asan\n");
+	skip();
+#endif
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+	    T(test_failing_calls),
+	    T(test_crash_points),
+	};
+
+	if (argc == 5 && strcmp(argv[1], "child") == 0)
+		return child_main(argv[2], atoi(argv[3]), atoi(argv[4]));
+	self = argv[0];
+	return cmocka_run_group_tests_name("cas/faults", tests, NULL, NULL);
+}
