@@ -36,7 +36,7 @@ struct stager {
 	struct tree_loader loader;
 	struct planner planner;
 	struct stage_ways ways, ways_off; /* guarded, and with guard off */
-	uint64_t seen[PLAN_SEEN];
+	struct plan_seen seen[PLAN_SEEN];
 
 	struct index_pin pins[SLOT_LEASES];
 	unsigned pin_count;

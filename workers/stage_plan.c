@@ -6,8 +6,21 @@
 #include "base/check.h"
 #include "cas/directory.h"
 
+/* About what these cost, in microseconds (measured; a cost model of the host's own can replace
+ * them). */
+enum { LINK_US = 12, BIND_US = 25, COMPOSED_FILES_MIN = 32 };
+
 static int plan_directory(
     struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err);
+static int plan_child(struct planner *planner, struct plan_node *parent,
+    const ReapiDirectoryNode *from, unsigned depth, struct error_text *err);
+
+static int
+too_deep(const struct plan_node *node, struct error_text *err)
+{
+	return error_set(
+	    err, -EINVAL, "%.200s...: deeper than %d directories", node->path, TREE_DEPTH_MAX);
+}
 
 static struct plan_node *
 node_new(struct planner *planner, struct plan_node *parent, const char *name)
@@ -28,6 +41,73 @@ node_new(struct planner *planner, struct plan_node *parent, const char *name)
 	return node;
 }
 
+/* Files below those children of a Directory that are cached. */
+static uint64_t
+cached_files(const struct planner *planner, const ReapiDirectory *message)
+{
+	uint64_t files = 0;
+
+	for (size_t i = 0; i < message->n_directories; i++) {
+		struct digest digest;
+		struct index_info info;
+		uint32_t entry;
+		if (reapi_digest_get(message->directories[i]->digest, &digest) == 0 &&
+		    index_find(planner->region, &digest, &entry) == 0 &&
+		    index_read(planner->region, entry, &info) == 0 && info.state == INDEX_READY)
+			files += info.tree.files;
+	}
+	return files;
+}
+
+/* Composing it once more costs less than all of its links, and so did all the times before. */
+static bool
+worth_composing(const struct planner *planner, const struct tree_dir *dir)
+{
+	const ReapiDirectory *message = dir->message;
+	struct plan_seen *seen;
+	uint64_t word, cached;
+
+	if (message->n_directories == 0 || message->n_directories >= planner->cached_left)
+		return false;
+	cached = cached_files(planner, message);
+	if (cached < COMPOSED_FILES_MIN)
+		return false;
+	memcpy(&word, dir->digest.hash, sizeof word);
+	seen = &planner->seen[word % PLAN_SEEN];
+	if (seen->digest != word)
+		*seen = (struct plan_seen){.digest = word};
+	seen->spent_us += (uint32_t)(message->n_directories * BIND_US + message->n_files * LINK_US);
+	return seen->spent_us <= (cached + message->n_files) * LINK_US;
+}
+
+static int
+plan_composed(
+    struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err)
+{
+	int rc = 0;
+
+	node->kind = PLAN_COMPOSED;
+	for (size_t i = 0; rc == 0 && i < node->dir->message->n_directories; i++)
+		rc = plan_child(planner, node, node->dir->message->directories[i], depth + 1, err);
+	return rc;
+}
+
+/* A subtree that the index lacks (or another process is building). */
+static int
+plan_missed(struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err)
+{
+	if (depth > TREE_DEPTH_MAX)
+		return too_deep(node, err);
+	int rc = tree_load_one(planner->loader, &node->digest, &node->dir, err);
+	if (rc != 0 || node->dir->message == NULL)
+		return rc;
+	if (worth_composing(planner, node->dir))
+		return plan_composed(planner, node, depth, err);
+	node->kind = PLAN_CACHED;
+	planner->cached_left--;
+	return tree_load(planner->loader, &node->digest, depth, &node->dir, err);
+}
+
 /* A subtree that the action does not write into. */
 static int
 plan_subtree(
@@ -36,14 +116,15 @@ plan_subtree(
 	node->kind = PLAN_PRIVATE;
 	if (planner->use_cached && planner->cached_left > 0) {
 		int rc = index_pin(planner->region, planner->slot, &node->digest, &node->pin);
-		node->is_pinned = rc == 0;
-		if (rc == 0 || rc == -ENOENT || rc == -EBUSY) {
+		if (rc == 0) {
 			node->kind = PLAN_CACHED;
+			node->is_pinned = true;
 			planner->cached_left--;
+			return 0;
 		}
+		if (rc == -ENOENT || rc == -EBUSY)
+			return plan_missed(planner, node, depth, err);
 	}
-	if (node->is_pinned)
-		return 0;
 	return tree_load(planner->loader, &node->digest, depth, &node->dir, err);
 }
 
@@ -129,8 +210,7 @@ plan_directory(
     struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err)
 {
 	if (depth > TREE_DEPTH_MAX)
-		return error_set(err, -EINVAL, "%.200s...: deeper than %d directories", node->path,
-		    TREE_DEPTH_MAX);
+		return too_deep(node, err);
 	if (!digest_is_empty(&node->digest)) {
 		int rc = tree_load_one(planner->loader, &node->digest, &node->dir, err);
 		if (rc != 0)

@@ -5,9 +5,10 @@
  * subtrees up in the index (a hit is pinned and stays unread), and reads and checks those that
  * have to be placed.  Nothing is placed here.  Everything lives in the action's arena.
  *
- * Rules of thumb for now, all in plan_subtree and composes(): every subtree is bound from a cached tree,
- * built if need be, while there are binds left; a subtree that is not cached but mostly
- * consists of cached ones is composed of these when it is met first, and built when it is met again.
+ * Rules of thumb for now, all in plan_subtree and worth_composing: every subtree is bound from a cached
+ * tree, built if need be, while there are leases left.  A subtree that is not cached, but holds
+ * directories that are (one file of it has changed), is composed of these instead, until that has
+ * cost about as much as building it: then it is built.
  */
 #ifndef WORKERS_STAGE_PLAN_H
 #define WORKERS_STAGE_PLAN_H
@@ -39,7 +40,12 @@ struct plan_node {
 	struct plan_node *first, *last, *next; /* children of SPINE and COMPOSED */
 };
 
+/* What composing a digest has cost this worker so far; a table of the latest. */
 enum { PLAN_SEEN = 1024 };
+struct plan_seen {
+	uint64_t digest; /* its first bytes */
+	uint32_t spent_us;
+};
 
 struct planner {
 	struct region *region;
@@ -48,7 +54,7 @@ struct planner {
 	struct arena *arena;
 	bool use_cached;      /* cached trees may be used and built */
 	unsigned cached_left; /* how many more */
-	uint64_t *seen;       /* PLAN_SEEN digests composed before; lives with the stager */
+	struct plan_seen *seen; /* PLAN_SEEN; lives with the stager */
 };
 
 int plan_make(struct planner *planner, const struct digest *root, const struct spine *spine,

@@ -128,6 +128,52 @@ test_inside_a_larger_tree(void **state)
 	release_ok(host);
 }
 
+/* One file beside a large cached directory changes, again and again the same way. */
+static void
+test_changed_file_is_composed(void **state)
+{
+	struct host *host = *state;
+	ReapiDirectory *big = dir_new(host);
+	struct digest roots[2];
+	char name[16];
+	int composed = 0;
+
+	for (int i = 0; i < 100; i++) {
+		snprintf(name, sizeof name, "f%d", i);
+		dir_add_file(host, big, name, name, i % 2 == 0);
+	}
+	struct digest big_digest = dir_put(host, big);
+	for (int i = 0; i < 2; i++) {
+		ReapiDirectory *src = dir_new(host), *root = dir_new(host);
+		dir_add_file(host, src, "changes", i == 0 ? "old" : "new", false);
+		dir_add_dir(host, src, "big", &big_digest);
+		struct digest src_digest = dir_put(host, src);
+		dir_add_dir(host, root, "src", &src_digest);
+		roots[i] = dir_put(host, root);
+	}
+	host_stager(host, ENGINE_AUTO, ISOLATION_ROOT, geteuid());
+	stage_ok(host, &roots[0]);
+	assert_string_equal(host->report.binds[0].target, "src");
+	release_ok(host);
+	for (int i = 0; i < 200; i++) {
+		stage_ok(host, &roots[1]);
+		bool is_built = host->report.subtrees_built == 1;
+		if (!is_built) {
+			assert_string_equal(host->report.binds[0].target, "src/big");
+			assert_int_equal(host->report.files_placed, 101);
+			composed++;
+		}
+		release_ok(host);
+		if (is_built)
+			break;
+	}
+	/* 100 links are worth about 32 binds with a link each. */
+	assert_in_range(composed, 20, 60);
+	stage_ok(host, &roots[1]);
+	assert_string_equal(host->report.binds[0].target, "src");
+	release_ok(host);
+}
+
 static void
 each_tree(struct host *host, enum engine engine, enum isolation isolation, uid_t uid, bool off)
 {
@@ -490,6 +536,7 @@ main(void)
 	    T(test_empty_root),
 	    T(test_bound_cold_then_warm),
 	    T(test_inside_a_larger_tree),
+	    T(test_changed_file_is_composed),
 	    T(test_every_way),
 	    T(test_fallback_is_counted),
 	    T(test_spine),
