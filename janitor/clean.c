@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,17 +50,29 @@ put_away(struct janitor *janitor, const char *folder, const char *name)
 		log_warn("%s/%s: cannot be put into the trash: %s", folder, name, strerror(-rc));
 }
 
-/* "<prefix><slot>.<number>" and nothing else. */
+/* "<prefix><owner>.<number>" and nothing else. */
 static bool
-parse_name(const char *name, const char *prefix, uint32_t *ret_slot, uint64_t *ret_number)
+parse_name(const char *name, const char *prefix, uint32_t *ret_owner, uint64_t *ret_number)
 {
 	size_t len = strlen(prefix);
 	int end = -1;
 
 	if (strncmp(name, prefix, len) != 0 ||
-	    sscanf(name + len, "%" SCNu32 ".%" SCNu64 "%n", ret_slot, ret_number, &end) != 2)
+	    sscanf(name + len, "%" SCNu32 ".%" SCNu64 "%n", ret_owner, ret_number, &end) != 2)
 		return false;
-	return end > 0 && name[len + (size_t)end] == '\0' && *ret_slot < SLOT_COUNT_MAX;
+	return end > 0 && name[len + (size_t)end] == '\0';
+}
+
+/* A trial that whoever probed this volume was killed in. */
+static void
+clean_trial(struct janitor *janitor, const char *name)
+{
+	uint64_t number;
+	uint32_t pid;
+
+	if (parse_name(name, "probe.", &pid, &number) && pid <= INT32_MAX && pid > 1 &&
+	    kill((pid_t)pid, 0) != 0 && errno == ESRCH)
+		put_away(janitor, "sandboxes", name);
 }
 
 /*
@@ -73,8 +86,10 @@ clean_sandbox(struct janitor *janitor, const char *name)
 	uint64_t number;
 	uint32_t slot;
 
-	if (!parse_name(name, "", &slot, &number))
+	if (!parse_name(name, "", &slot, &number) || slot >= SLOT_COUNT_MAX) {
+		clean_trial(janitor, name);
 		return;
+	}
 	slot_read(janitor->region, slot, &info);
 	if (info.sandbox != number)
 		put_away(janitor, "sandboxes", name);
@@ -88,7 +103,7 @@ clean_building(struct janitor *janitor, const char *name)
 	uint64_t number;
 	uint32_t slot;
 
-	if (!parse_name(name, "building.", &slot, &number))
+	if (!parse_name(name, "building.", &slot, &number) || slot >= SLOT_COUNT_MAX)
 		return;
 	slot_read(janitor->region, slot, &info);
 	if (info.builds == 0)

@@ -1,3 +1,5 @@
+#include <sys/wait.h>
+
 #include <errno.h>
 
 #include "tests/unit/janitor/janitor_host.h"
@@ -17,21 +19,42 @@ close_host(void **state)
 	return 0;
 }
 
+/* The number of a process that has been and gone. */
+static pid_t
+reaped_pid(void)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	return pid;
+}
+
 static void
 sandboxes_of_no_live_slot(void **state)
 {
+	char ours[64], dead[64];
+
 	slot_set_sandbox(host.worker, 7);
 	host_make_tree(&host, "sandboxes/2.7"); /* in use */
 	host_make_tree(&host, "sandboxes/2.6"); /* of the same slot, earlier */
 	host_make_tree(&host, "sandboxes/5.7"); /* of a slot that nobody has */
 	host_make_tree(&host, "sandboxes/2.7x");
 	host_make_tree(&host, "sandboxes/notes");
+	snprintf(ours, sizeof(ours), "sandboxes/probe.%ld.3", (long)getpid());
+	host_make_tree(&host, ours); /* a trial of a live process */
+	snprintf(dead, sizeof(dead), "sandboxes/probe.%ld.3", (long)reaped_pid());
+	host_make_tree(&host, dead);
 	assert_int_equal(clean_sandboxes(&host.janitor), 0);
 	assert_true(host_has(&host, "sandboxes/2.7"));
 	assert_false(host_has(&host, "sandboxes/2.6"));
 	assert_false(host_has(&host, "sandboxes/5.7"));
 	assert_true(host_has(&host, "sandboxes/2.7x"));
 	assert_true(host_has(&host, "sandboxes/notes"));
+	assert_true(host_has(&host, ours));
+	assert_false(host_has(&host, dead));
 
 	slot_set_sandbox(host.worker, 0);
 	assert_int_equal(clean_sandboxes(&host.janitor), 0);
