@@ -40,11 +40,10 @@ counter_set(struct slot *slot, enum counter counter, uint64_t value)
 void
 counters_read(const struct region *region, uint64_t *values)
 {
-	uint32_t used = region_slots_used(region);
-
 	for (unsigned c = 0; c < COUNTER_COUNT; c++)
 		values[c] = 0;
-	for (uint32_t n = 0; n < used; n++) {
+	/* All of them: a slot that nobody has any more still counts what was done. */
+	for (uint32_t n = 0; n < SLOT_COUNT_MAX; n++) {
 		const struct slot *slot = slot_at_const(region, n);
 
 		for (unsigned c = 0; c < COUNTER_COUNT; c++) {

@@ -81,9 +81,12 @@ counter_bump(struct slot *slot, enum counter counter, uint64_t n)
 	atom_store_relaxed(place, atom_load_relaxed(place) + n);
 }
 
-/* index.c, for repair and open. */
-uint32_t index_repair_slot(struct region *region, uint32_t number); /* builds given back */
+/* index.c */
+void entry_wake(struct layout_hot *hot);
+void bucket_leave(struct layout_head *head);
 uint32_t index_release_leases(struct region *region, uint32_t number);
+/* index_repair.c */
+uint32_t index_repair_slot(struct region *region, uint32_t number); /* builds given back */
 /* The supervisor at open, when nobody lives. */
 void index_repair_all(struct region *region);
 void index_recount(struct region *region);
