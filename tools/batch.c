@@ -414,7 +414,9 @@ command_batch(struct tool *tool, int argc, char **argv)
 	run.queue = xcalloc(run.batch.count, sizeof(*run.queue));
 	host_catch_signals();
 	progress_start(&run.progress, run.batch.count, run.quiet);
+	batch_summary_start(&run.summary, tool);
 	run_all(&run);
+	batch_summary_end(&run.summary, tool);
 	progress_end(&run.progress);
 	fflush(stderr);
 	batch_summary_print(&run.summary, &run.progress, stdout);

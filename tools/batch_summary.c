@@ -23,6 +23,35 @@ batch_summary_add(
 	summary->stage_us[summary->stage_count++] = result->metrics[METRIC_STAGE_US];
 }
 
+static void
+read_way_us(struct tool *tool, uint64_t way_us[PLACE_WAY_COUNT])
+{
+	struct region *region = tool_region(tool);
+	uint64_t values[COUNTER_COUNT] = {0};
+
+	counters_read(region, values);
+	region_close(region);
+	for (int way = 0; way < PLACE_WAY_COUNT; way++)
+		way_us[way] = values[COUNTER_STAGE(way, PLACE_US)];
+}
+
+void
+batch_summary_start(struct batch_summary *summary, struct tool *tool)
+{
+	read_way_us(tool, summary->way_us);
+}
+
+void
+batch_summary_end(struct batch_summary *summary, struct tool *tool)
+{
+	uint64_t now[PLACE_WAY_COUNT];
+
+	read_way_us(tool, now);
+	for (int way = 0; way < PLACE_WAY_COUNT; way++)
+		summary->way_us[way] =
+		    now[way] > summary->way_us[way] ? now[way] - summary->way_us[way] : 0;
+}
+
 void
 batch_summary_free(struct batch_summary *summary)
 {
@@ -41,7 +70,9 @@ by_value(const void *a, const void *b)
 static double
 stage_ms(const struct batch_summary *summary, unsigned percent)
 {
-	return (double)summary->stage_us[(summary->stage_count - 1) * percent / 100] / 1e3;
+	size_t rank = (summary->stage_count * percent + 99) / 100;
+
+	return (double)summary->stage_us[rank - 1] / 1e3;
 }
 
 static void
@@ -52,8 +83,10 @@ print_ways(const struct batch_summary *summary, FILE *out)
 		uint64_t subtrees = summary->metrics[METRIC_WAY_SUBTREES + way];
 
 		if (files != 0 || subtrees != 0)
-			fprintf(out, "  by %-10s %" PRIu64 " files, %" PRIu64 " subtrees\n",
-			    place_way_names[way], files, subtrees);
+			fprintf(out,
+			    "  by %-10s %" PRIu64 " files, %" PRIu64 " subtrees, %.1f ms\n",
+			    place_way_names[way], files, subtrees,
+			    (double)summary->way_us[way] / 1e3);
 	}
 }
 
