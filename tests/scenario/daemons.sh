@@ -5,7 +5,7 @@
 need_linux "looks into /proc"
 
 for isolation in auto none; do
-	rm -rf "$RAMET_STATE"
+	fresh_state
 	start_host --workers 1 --isolation $isolation
 	same first "$(ramet run --no-cache -- /bin/sh -c '
 	    (setsid sh -c "trap \"\" TERM HUP INT; setsid sleep 8341 & sleep 8342" &) ;

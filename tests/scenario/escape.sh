@@ -12,7 +12,7 @@ mount -t overlay overlay -o "lowerdir=/etc,upperdir=upper/u,workdir=upper/w" /et
     skip "no overlay over /etc here"
 echo keep >precious/file
 for isolation in auto none; do
-	rm -rf "$RAMET_STATE"
+	fresh_state
 	start_host --workers 1 --isolation $isolation
 	before=$(find /etc "$work/precious" | sort | sha256sum)
 	for target in /etc "$work/precious" /etc/passwd ../../../../../../../../../../etc; do

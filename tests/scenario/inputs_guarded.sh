@@ -18,7 +18,7 @@ ln -s /etc/passwd same2/s3x; truncate -s 0 src/f2; dd if=/dev/zero of=src/f3 bs=
 exit 0'
 
 try() { # rametd flags
-	rm -rf "$RAMET_STATE"
+	fresh_state
 	rametd --workers 1 "$@" >start.log 2>&1 || {
 		# What this system cannot do is refused with a reason, not replaced in silence.
 		[ -s start.log ] || fail "rametd $*: refused without a word"
@@ -34,6 +34,11 @@ try() { # rametd flags
 	# Nothing of what was there has changed; the hostile action may have added no input's blob.
 	cache_of >after
 	lost=$(comm -23 before after)
+	# Links forced where daemon and action share a uid have no guard: what was changed is found
+	# afterwards, said, and dropped; no other engine may change anything.
+	case "$*" in
+	*hardlink*) ! grep -q unguarded "$RAMET_STATE/ramet.log" || lost= ;;
+	esac
 	[ -z "$lost" ] || fail "$*: the cache changed: $lost"
 	ramet run --no-cache --input in -- /usr/bin/find . -printf '%P %y %l\n' | sort >names.now
 	cmp names names.now || fail "$*: the next action sees other names: $(diff names names.now)"

@@ -26,7 +26,7 @@ cd "$work"
 
 fail() {
 	echo "FAIL: $*" >&2
-	[ ! -f "$RAMET_STATE/log" ] || tail -n 30 "$RAMET_STATE/log" >&2
+	[ ! -f "$RAMET_STATE/ramet.log" ] || tail -n 30 "$RAMET_STATE/ramet.log" >&2
 	exit 1
 }
 skip() {
@@ -81,13 +81,10 @@ descendants() {
 		while (q in parent && q != root && q > 1) q = parent[q]
 		if (q == root && p != root) print p } }'
 }
-# Pids whose command line holds this text (and is not ours, or a shell's that only mentions it).
+# Pids whose command line begins with these words.
 running() {
-	for running_dir in /proc/[0-9]*; do
-		running_pid=${running_dir#/proc/}
-		[ "$running_pid" != $$ ] || continue
-		case $(tr '\0' ' ' <"$running_dir/cmdline" 2>/dev/null) in "$1"*) echo "$running_pid" ;; esac
-	done
+	running_words=$(printf '%s' "$1" | sed 's/[.]/\\./g; s/ /\\x00/g')
+	grep -laP "^$running_words\x00" /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3
 }
 is_running() { [ -n "$(running "$1")" ]; }
 not_running() { [ -z "$(running "$1")" ]; }
@@ -109,6 +106,11 @@ must_wait_for() {
 
 # The host.
 
+# A state directory of its own: one that was refused may still be closing.
+fresh_state() {
+	fresh_n=$((${fresh_n:-0} + 1))
+	RAMET_STATE=$work/state$fresh_n
+}
 host_pid() { cat "$RAMET_STATE/ramet.pid" 2>/dev/null | tr -cd 0-9; }
 start_host() { rametd "$@" || fail "rametd $* did not start"; }
 stop_host() {
@@ -157,9 +159,9 @@ tree_of() {
 # The bytes and modes of every blob and cached tree.
 cache_of() {
 	(cd "$RAMET_STATE" && find cas trees -path cas/tmp -prune -o -path cas/usage -prune -o \
-	    -type f -printf '%p %m\n' | sort &&
+	    -type f -printf '%p %m\n' &&
 	    find cas trees -path cas/tmp -prune -o -path cas/usage -prune -o \
-		-type f -exec sha256sum {} + | sort)
+		-type f -exec sha256sum {} +) | sort
 }
 # Every blob's bytes are those its name says.
 check_cas() {

@@ -39,14 +39,15 @@ must_wait_for 20 counter_is workers_alive 1
 not_running "sleep $mark" || fail "something of the action lives"
 
 # Once only: the second try goes through.
-ramet run --no-cache --input in -- /bin/sh -c "sleep 1.5; echo survived" >out 2>err &
+ramet run --no-cache --input in -- /bin/sh -c "sleep 2.5; echo survived" >out 2>err &
 client=$!
-must_wait_for 10 is_running "sleep 1.5"
-kill -KILL "$(worker "$(running "sleep 1.5")")"
+must_wait_for 10 is_running "sleep 2.5"
+victim=$(worker "$(running "sleep 2.5")")
+kill -KILL "$victim"
 wait $client || fail "retried action: $(cat err)"
 same retried "$(cat out)" survived
 expect_counter actions_retried 3
-counter_at_least worker_restarts 4 || fail "worker_restarts"
-counter_at_least slot_repairs 4 || fail "slot_repairs"
+counter_at_least worker_restarts 4 || fail "worker_restarts: $(counter worker_restarts)"
+counter_at_least slot_repairs 4 || fail "slot_repairs: $(counter slot_repairs)"
 check_idle
 stop_host

@@ -13,15 +13,19 @@ ramet run --no-cache --input in -- /bin/sh -c "cat $long && [ -x zero_tool ] && 
 counter_at_least zero_digest_files 2 || fail "zero_digest_files"
 [ -z "$(find "$RAMET_STATE/cas" -name 'e3b0c442*')" ] || fail "the empty blob is stored"
 refuses ramet run --output "${long}x" -- /bin/true
-d=in2
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-	d=$d/$(printf '%0200d' 1)
-	mkdir -p in2
-done
-(cd in2 && for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do
+# Two chains of directories, one put below the other: a path longer than any call takes.
+chain() { # its name
 	name=$(printf '%0200d' 1)
-	mkdir "$name" && cd "$name" || exit 1
-done && echo deep >file) || fail "cannot make a deep tree"
+	chain_path=$1
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
+		chain_path=$chain_path/$name
+	done
+	mkdir -p "$chain_path"
+	echo deep >"$chain_path/file"
+}
+chain lower
+chain in2
+mv lower "$chain_path/lower"
 # Too deep for one path name: placed, or refused with a reason; never half.
 rc=0
 ramet run --no-cache --input in2 -- /bin/true >deep.out 2>&1 || rc=$?
