@@ -177,6 +177,10 @@ child_start(struct child *child)
 
 	child->status = 0;
 	child->has_worked = false;
+	if (child->backoff_ms != 0 && child->is_janitor)
+		COUNTER_ADD(child->host->slot, janitor_restarts, 1);
+	else if (child->backoff_ms != 0)
+		COUNTER_ADD(child->host->slot, worker_restarts, 1);
 	set_timer(child, START_MS_MAX);
 	rc = child_fork(child);
 	if (rc == 0)
@@ -293,9 +297,7 @@ child_death(struct child *child)
 	child->backoff_ms = child_backoff_next(settled ? 0 : child->backoff_ms);
 	set_timer(child, child->backoff_ms);
 	log_warn("%s; started again in %u ms", how, child->backoff_ms);
-	if (child->is_janitor)
-		COUNTER_ADD(host->slot, janitor_restarts, 1);
-	else
+	if (!child->is_janitor)
 		COUNTER_ADD(host->slot, worker_deaths, 1);
 	if (job != NULL)
 		jobs_worker_lost(host, job, how);
@@ -343,6 +345,7 @@ child_do(struct child *child, enum child_do action)
 		break;
 	case CHILD_DO_FORGET:
 		event_del(&child->timer);
+		child->backoff_ms = 0;
 		break;
 	case CHILD_DO_NOTHING:
 	case CHILD_DO_GIVE:

@@ -30,7 +30,7 @@ struct child {
 	struct supervisor *host;
 	uint32_t slot;
 	bool is_janitor;
-	char name[16]; /* "worker 3", "janitor" */
+	char name[24]; /* "worker 3", "janitor" */
 	enum child_state state;
 	bool wanted;
 	bool dying; /* reaped, its last messages are being read: give it nothing */
