@@ -163,6 +163,37 @@ cache_answers(struct job *job)
 	return true;
 }
 
+/* What the Action names is known although its Command is not there: the tree's gaps belong in the
+ * list. */
+static enum job_status
+missing_with_tree(struct job *job, const struct action_missing *missing)
+{
+	struct job_worker *worker = job->worker;
+	struct digest root, *below = NULL, *all;
+	size_t below_count = 0, count = missing->count, len;
+	ReapiAction *action = NULL;
+	uint8_t *data;
+
+	if (cas_read(worker->cas, &job->run->action, CAS_MESSAGE_MAX, &data, &len) == 0) {
+		action = REAPI_DECODE(worker->arena, action, data, len);
+		free(data);
+	}
+	if (action != NULL && reapi_digest_get(action->input_root_digest, &root) == 0)
+		(void)tree_missing(worker->cas, &root, &below, &below_count, NULL);
+	all = arena_alloc(worker->arena, (count + below_count + 1) * sizeof(*all));
+	memcpy(all, missing->digests, count * sizeof(*all));
+	for (size_t i = 0; i < below_count; i++) {
+		bool known = false;
+
+		for (unsigned j = 0; j < missing->count; j++)
+			known = known || digest_equal(&below[i], &missing->digests[j]);
+		if (!known)
+			all[count++] = below[i];
+	}
+	free(below);
+	return missing_say(job, all, count);
+}
+
 static enum job_status
 load(struct job *job)
 {
@@ -175,7 +206,7 @@ load(struct job *job)
 	if (rc == 0)
 		return JOB_OK;
 	if (missing.count > 0)
-		return missing_say(job, missing.digests, missing.count);
+		return missing_with_tree(job, &missing);
 	return status_of(job, rc);
 }
 
@@ -405,23 +436,42 @@ job_do(struct job *job)
 		done_say(job, status);
 }
 
-void
-job_run(struct job_worker *worker, const struct msg_run *run, struct job_outcome *ret_outcome)
+static struct job
+job_begin(struct job_worker *worker, const struct msg_run *run, struct job_outcome *outcome)
 {
 	struct job job = {
-	    .worker = worker, .run = run, .outcome = ret_outcome, .start_us = clock_monotonic_us()};
-	struct msg_done *done = &ret_outcome->done.done;
+	    .worker = worker, .run = run, .outcome = outcome, .start_us = clock_monotonic_us()};
+	struct msg_done *done = &outcome->done.done;
 
-	CRASH_POINT(worker_job_taken);
-	memset(ret_outcome, 0, sizeof(*ret_outcome));
-	ret_outcome->done.type = MSG_done;
+	memset(outcome, 0, sizeof(*outcome));
+	outcome->done.type = MSG_done;
 	done->job = run->job;
 	done->attempt = run->attempt;
 	done->worker = worker->slot_number;
 	done->has_attempt = done->has_worker = true;
 	slot_set_phase(worker->slot, SLOT_LOADING);
 	arena_reset(worker->arena);
+	return job;
+}
+
+void
+job_run(struct job_worker *worker, const struct msg_run *run, struct job_outcome *ret_outcome)
+{
+	struct job job = job_begin(worker, run, ret_outcome);
+
+	CRASH_POINT(worker_job_taken);
 	job_do(&job);
+	metrics_fill(&job);
+	actions_count(&job);
+}
+
+void
+job_cancel(struct job_worker *worker, const struct msg_run *run, struct job_outcome *ret_outcome)
+{
+	struct job job = job_begin(worker, run, ret_outcome);
+
+	error_set(&job.err, 0, "cancelled before it began");
+	done_say(&job, JOB_CANCELLED);
 	metrics_fill(&job);
 	actions_count(&job);
 }

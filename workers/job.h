@@ -59,6 +59,9 @@ struct job_outcome {
 };
 
 void job_run(struct job_worker *worker, const struct msg_run *run, struct job_outcome *ret_outcome);
+/* In place of job_run: cancelled before anything was done. */
+void job_cancel(
+    struct job_worker *worker, const struct msg_run *run, struct job_outcome *ret_outcome);
 void job_release(struct job_worker *worker, struct job_outcome *outcome);
 
 #endif

@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/fault.h"
 #include "base/fs.h"
+
+enum { READS_MAX = 32 };
 
 static void
 log_keep(struct run_log *log, const char *data, size_t len)
@@ -41,10 +42,11 @@ log_take(struct run_log *log, const char *data, size_t len)
 	log->dropped += len - keep;
 }
 
+/* A bounded number of reads: an action that floods us must not keep us from its timeout. */
 void
 run_log_drain(struct run_log *log, char *buffer)
 {
-	while (log->pipe_fd >= 0) {
+	for (int i = 0; i < READS_MAX && log->pipe_fd >= 0; i++) {
 		ssize_t n = read(log->pipe_fd, buffer, RUN_LOG_BUFFER);
 
 		if (n > 0) {
@@ -63,16 +65,8 @@ run_log_drain(struct run_log *log, char *buffer)
 int
 run_log_finish(struct run_log *log, char *buffer)
 {
-	uint64_t left = 16 << 20; /* more than a pipe holds: nobody may keep us here */
-
-	while (log->pipe_fd >= 0 && left > RUN_LOG_BUFFER) {
-		uint64_t before = log->kept + log->dropped;
-
-		run_log_drain(log, buffer);
-		if (log->kept + log->dropped == before)
-			break;
-		left -= RUN_LOG_BUFFER;
-	}
+	/* One round takes more than a pipe holds; whoever still writes may not keep us here. */
+	run_log_drain(log, buffer);
 	if (log->dropped > 0) {
 		char line[128];
 		int len = snprintf(line, sizeof(line),

@@ -110,7 +110,11 @@ worker_do(struct worker *worker, const struct msg_run *received)
 	worker->job = run.job;
 	slot_set_action(worker->jobs.slot, &run.action, label, (uint32_t)run.attempt);
 	setproctitle("worker %u: %s", worker_number(worker), label);
-	job_run(&worker->jobs, &run, &outcome);
+	/* A cancel that was read along with the run message raises no descriptor any more. */
+	if (on_cancel_fd(worker))
+		job_cancel(&worker->jobs, &run, &outcome);
+	else
+		job_run(&worker->jobs, &run, &outcome);
 	outcome_log(&outcome);
 	worker_send(worker, &outcome.done);
 	if (outcome.disk_full)

@@ -217,6 +217,7 @@ test_missing_blobs_are_all_listed(void **state)
 {
 	struct client client = client_new("true");
 	struct digest gone = {.size_bytes = 5, .hash = {1}}, other = {.size_bytes = 6, .hash = {2}};
+	struct digest absent = {.size_bytes = 7, .hash = {3}};
 	const struct msg_done *done;
 	ReapiDirectoryNode *node = REAPI_NEW(arena, directory_node);
 	char line[DIGEST_TEXT_SIZE];
@@ -242,10 +243,33 @@ test_missing_blobs_are_all_listed(void **state)
 	free(data);
 	client_end(&client);
 
+	/* The Command and what is below the root are missing: both are told. */
+	client.action->command_digest = reapi_digest_new(arena, &absent);
+	client.digest = put(&client.action->base);
+	done = client_run(&client);
+	assert_int_equal(done->status, JOB_MISSING);
+	assert_int_equal(done->missing.size_bytes, 3 * (int64_t)strlen(line) + 3);
+	client_end(&client);
+
 	client.digest.hash[0] ^= 1;
 	done = client_run(&client);
 	assert_int_equal(done->status, JOB_MISSING);
 	assert_true(done->has_missing);
+	client_end(&client);
+}
+
+static void
+test_cancelled_before_it_began(void **state)
+{
+	struct client client = client_new("true");
+	struct msg_run run = {.job = 9, .attempt = 1};
+	uint64_t cancelled = counted(COUNTER_actions_cancelled);
+
+	client_put(&client);
+	run.action = client.digest;
+	job_cancel(&worker, &run, &client.outcome);
+	assert_int_equal(client.outcome.done.done.status, JOB_CANCELLED);
+	assert_int_equal(counted(COUNTER_actions_cancelled), cancelled + 1);
 	client_end(&client);
 }
 
@@ -420,6 +444,7 @@ run_all(enum isolation isolation)
 	    cmocka_unit_test(test_failure_is_not_cached),
 	    cmocka_unit_test(test_do_not_cache),
 	    cmocka_unit_test(test_missing_blobs_are_all_listed),
+	    cmocka_unit_test(test_cancelled_before_it_began),
 	    cmocka_unit_test(test_bad_tree_is_refused),
 	    cmocka_unit_test(test_output_that_is_a_fifo),
 	    cmocka_unit_test(test_timeout),
