@@ -352,7 +352,8 @@ source_name(struct source *source, const ReapiDigest *digest)
 	memcpy(blob, hex, 2);
 	blob[2] = '/';
 	memcpy(blob + 3, hex, DIGEST_HEX_SIZE - 1);
-	strcpy(blob + 3 + DIGEST_HEX_SIZE - 1, source->executable ? ".x" : "");
+	memcpy(blob + 3 + DIGEST_HEX_SIZE - 1, source->executable ? ".x" : "",
+	    source->executable ? 3 : 1);
 }
 
 int

@@ -1,18 +1,19 @@
 /*
  * Placing one file, one directory's entries, or a whole loaded tree, file by file.
  *
- * Worker, one thread, private to staging.  A placer is made once a worker; a policy says what may be
- * done: which ways, in which order, with which modes and owner.  The cursor walks directories with a
- * few descriptors, however deep.  Every call that places a file is made through the link gate.
+ * Worker, one thread, private to staging.  A placer is made once a worker; a policy says what may
+ * be done: which ways, in which order, with which modes and owner.  The cursor walks directories
+ * with a few descriptors, however deep.  Every call that places a file is made through the link
+ * gate.
  *
- * A way that the volume or the system refuses (EXDEV, EPERM, EACCES, EOPNOTSUPP, ENOSYS, EINVAL, and
- * EMLINK where no second inode can be minted) is followed by the policy's next way: counted by way and
- * errno, and said once in the log.  Anything else ends it.
+ * A way that the volume or the system refuses (EXDEV, EPERM, EACCES, EOPNOTSUPP, ENOSYS, EINVAL,
+ * and EMLINK where no second inode can be minted) is followed by the policy's next way: counted by
+ * way and errno, and said once in the log.  Anything else ends it.
  *
- * Errors: -ENOENT a blob is missing (ask tree_find_missing_files which); -EINVAL two names that are one on
- * this volume; -ENAMETOOLONG; others from the system.  placer_error makes the words, with the path
- * below where the placing began.  On error what was placed stays: whoever owns the directory throws
- * it away whole.
+ * Errors: -ENOENT a blob is missing (ask tree_find_missing_files which); -EINVAL two names that are
+ * one on this volume; -ENAMETOOLONG; others from the system.  placer_error makes the words, with
+ * the path below where the placing began.  On error what was placed stays: whoever owns the
+ * directory throws it away whole.
  */
 #ifndef WORKERS_PLACE_H
 #define WORKERS_PLACE_H
@@ -36,9 +37,9 @@ struct place_policy {
 	enum place_way order[PLACE_ORDER_MAX];
 	unsigned count;
 	bool is_writable; /* private files 0644/0755 instead of 0444/0555 */
-	uid_t owner;      /* of what is made anew; (uid_t)-1: ours */
-	bool record;      /* remember each hard link, for placer_check_links */
-	bool building;    /* a cached tree: the crash points of building apply */
+	uid_t owner; /* of what is made anew; (uid_t)-1: ours */
+	bool record; /* remember each hard link, for placer_check_links */
+	bool building; /* a cached tree: the crash points of building apply */
 };
 
 struct place_tally {
@@ -60,7 +61,7 @@ struct placer {
 	struct placed_link *links; /* recorded, malloc'ed */
 	size_t link_count, link_room;
 	char path[PLACE_PATH_SIZE]; /* of what failed, built from its end while unwinding */
-	const char *failed;         /* what was tried */
+	const char *failed; /* what was tried */
 	uint64_t said[PLACE_WAY_COUNT]; /* errnos of each way already logged, a bit each */
 };
 
@@ -79,8 +80,8 @@ void placer_init(struct placer *placer, struct region *region, struct slot *slot
 void placer_fini(struct placer *placer);
 void placer_start(struct placer *placer); /* of an action: tally, clock, recorded links */
 
-int place_file(struct placer *placer, const struct place_policy *policy, int dirfd,
-    const ReapiFileNode *file);
+int place_file(
+    struct placer *placer, const struct place_policy *policy, int dirfd, const ReapiFileNode *file);
 int place_symlink(struct placer *placer, int dirfd, const ReapiSymlinkNode *symlink);
 int place_directory(struct placer *placer, uid_t owner, int dirfd, const char *name);
 /* An empty file for something to be mounted on, or to be filled by another. */

@@ -16,10 +16,10 @@
 
 struct probe_way {
 	bool works;
-	int error;            /* errno of the try, 0 when it works or was not tried */
-	char why[160];        /* what was tried and what came, or why it is not for this system */
-	char remedy[160];     /* what to do about a no, "" if nothing */
-	double us;            /* one call's cost in the try */
+	int error; /* errno of the try, 0 when it works or was not tried */
+	char why[160]; /* what was tried and what came, or why it is not for this system */
+	char remedy[160]; /* what to do about a no, "" if nothing */
+	double us; /* one call's cost in the try */
 };
 struct probe {
 	struct probe_way ways[PLACE_WAY_COUNT];
@@ -28,7 +28,7 @@ struct probe {
 	bool case_insensitive;
 	bool clone_is_native; /* clonefile is the system's own and clones a directory in one call */
 	bool is_root;
-	char volume[32];      /* file system type of the state directory */
+	char volume[32]; /* file system type of the state directory */
 	unsigned long long links_max; /* 0: not met in the try (1,000 links) */
 	unsigned long long free_bytes, free_inodes;
 	unsigned long long files_max; /* RLIMIT_NOFILE */

@@ -1,7 +1,7 @@
 /*
  * One action's private place: sandboxes/<slot>.<n>/, with
- *   root/      the spine, where the action's input root is composed (or, without namespaces, all of it)
- *   stdout, stderr   what it printed
+ *   root/      the spine, where the action's input root is composed (or, without namespaces, all of
+ * it) stdout, stderr   what it printed
  *
  * Worker.  sandbox_make writes the number into the slot before the directory is made, and
  * sandbox_release renames it into trash/ and clears the number: O(1), the janitor deletes.  What a
@@ -21,8 +21,8 @@
 struct sandbox {
 	uint64_t number;
 	uint32_t slot_number;
-	int dirfd;   /* sandboxes/<slot>.<n> */
-	int rootfd;  /* its root/ */
+	int dirfd; /* sandboxes/<slot>.<n> */
+	int rootfd; /* its root/ */
 	char name[64]; /* "<slot>.<n>" */
 };
 
@@ -32,7 +32,8 @@ int sandbox_make(int state_fd, struct slot *slot, uint32_t slot_number, uid_t ui
 int sandbox_release(int state_fd, struct slot *slot, struct sandbox *sandbox);
 int sandbox_discard(int state_fd, uint32_t slot_number, uint64_t number);
 
-/* Rises within a process and over restarts: also names trees being built, and what goes to trash/. */
+/* Rises within a process and over restarts: also names trees being built, and what goes to trash/.
+ */
 uint64_t sandbox_next_number(void);
 
 #endif

@@ -18,7 +18,7 @@
 struct spine {
 	const char *name;
 	size_t name_len;
-	bool is_made;  /* a directory that must exist, in the input or not */
+	bool is_made; /* a directory that must exist, in the input or not */
 	bool is_whole; /* an output: if the input has it, all of it is the action's own */
 	struct spine *first, *last, *next;
 	struct spine **buckets; /* by name, once it has many children */

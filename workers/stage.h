@@ -5,19 +5,19 @@
  *   stager_new once;  for each action: stage_compose -> run the action with the binds it gives
  *   -> (action has ended, outputs are collected) -> stage_release.
  *
- * stage_compose makes the spine for real in sandbox->rootfd (root, working directory, each directory
- * on the way to an output: private, writable, owned by the action's uid), puts the spine's loose
- * files there, and gives every other subtree either as a *bind* (a pinned cached tree and an empty
- * mount point made for it) or placed file by file.  The binds are mounted by run.h inside the action's
- * own mount namespace, read-only, so that a crash leaves no mount.
+ * stage_compose makes the spine for real in sandbox->rootfd (root, working directory, each
+ * directory on the way to an output: private, writable, owned by the action's uid), puts the
+ * spine's loose files there, and gives every other subtree either as a *bind* (a pinned cached tree
+ * and an empty mount point made for it) or placed file by file.  The binds are mounted by run.h
+ * inside the action's own mount namespace, read-only, so that a crash leaves no mount.
  *
  * Every Directory message is read and checked before anything is placed; all missing digests are
  * found, not the first.  Guard: see README.md.
  *
- * Errors: -ENOENT missing blobs (report->missing), -EINVAL a bad tree (err names the thing), -ENOSPC,
- * others from the system.  On error the sandbox may hold a part of the tree; release it as it is.
- * After a crash: the sandbox stands in the slot, pins in the leases, a tree being built has a
- * temporary name in trees/ and a BUILDING entry: all given back by repair.
+ * Errors: -ENOENT missing blobs (report->missing), -EINVAL a bad tree (err names the thing),
+ * -ENOSPC, others from the system.  On error the sandbox may hold a part of the tree; release it as
+ * it is. After a crash: the sandbox stands in the slot, pins in the leases, a tree being built has
+ * a temporary name in trees/ and a BUILDING entry: all given back by repair.
  */
 #ifndef WORKERS_STAGE_H
 #define WORKERS_STAGE_H
@@ -37,19 +37,20 @@
 enum { STAGE_BINDS_MAX = 512 };
 
 struct stage_bind {
-	char *target;      /* relative to the sandbox's root; an empty directory or file made for it */
-	char *source;      /* relative to the state directory */
+	char *target; /* relative to the sandbox's root; an empty directory or file made for it */
+	char *source; /* relative to the state directory */
 	bool is_directory;
 };
 
 struct stage_request {
 	struct digest root;
-	const char *working_directory;      /* checked relative path, "" for the root */
-	const char *const *output_paths;    /* relative to the input root; their parents join the spine */
+	const char *working_directory; /* checked relative path, "" for the root */
+	const char *const
+	    *output_paths; /* relative to the input root; their parents join the spine */
 	size_t output_count;
 	const char *const *output_directories; /* made, and part of the spine themselves */
 	size_t output_directory_count;
-	bool guard_off;                     /* private writable copies of everything */
+	bool guard_off; /* private writable copies of everything */
 };
 
 struct stage_report {
@@ -60,7 +61,7 @@ struct stage_report {
 	uint64_t fallbacks, elapsed_us;
 	struct stage_bind *binds; /* the stager's, until stage_release or the next stage_compose */
 	size_t bind_count;
-	struct digest *missing;   /* likewise */
+	struct digest *missing; /* likewise */
 	size_t missing_count;
 };
 
@@ -70,8 +71,8 @@ struct stager_config {
 	const struct host_config *host;
 	const struct probe *probe;
 	enum isolation isolation;
-	uid_t action_uid;  /* the uid actions of this worker run as */
-	bool uid_differs;  /* from ours: links to the CAS are then safe in the spine */
+	uid_t action_uid; /* the uid actions of this worker run as */
+	bool uid_differs; /* from ours: links to the CAS are then safe in the spine */
 };
 
 int stager_new(const struct stager_config *config, struct region *region, struct slot *slot,

@@ -18,8 +18,8 @@ struct stage_ways {
 	enum subtree_way subtree;
 	struct place_policy build; /* cached trees */
 	struct place_policy loose; /* files of the spine, and subtrees placed file by file */
-	struct place_policy own;   /* inputs that are outputs too */
-	bool bind_files;           /* large loose files as read-only binds */
+	struct place_policy own; /* inputs that are outputs too */
+	bool bind_files; /* large loose files as read-only binds */
 	uid_t spine_owner;
 	bool check_links;
 };

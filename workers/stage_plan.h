@@ -5,10 +5,10 @@
  * subtrees up in the index (a hit is pinned and stays unread), and reads and checks those that
  * have to be placed.  Nothing is placed here.  Everything lives in the action's arena.
  *
- * Rules of thumb for now, all in plan_subtree and worth_composing: every subtree is bound from a cached
- * tree, built if need be, while there are leases left.  A subtree that is not cached, but holds
- * directories that are (one file of it has changed), is composed of these instead, until that has
- * cost about as much as building it: then it is built.
+ * Rules of thumb for now, all in plan_subtree and worth_composing: every subtree is bound from a
+ * cached tree, built if need be, while there are leases left.  A subtree that is not cached, but
+ * holds directories that are (one file of it has changed), is composed of these instead, until that
+ * has cost about as much as building it: then it is built.
  */
 #ifndef WORKERS_STAGE_PLAN_H
 #define WORKERS_STAGE_PLAN_H
@@ -21,19 +21,19 @@
 #include "workers/stage_tree.h"
 
 enum plan_kind {
-	PLAN_SPINE,    /* made for real, belongs to the action */
+	PLAN_SPINE, /* made for real, belongs to the action */
 	PLAN_COMPOSED, /* made for real, ours: its parts are planned singly */
-	PLAN_EMPTY,    /* mkdir */
-	PLAN_CACHED,   /* from a cached tree: pinned, or to be built first */
-	PLAN_PRIVATE,  /* file by file */
+	PLAN_EMPTY, /* mkdir */
+	PLAN_CACHED, /* from a cached tree: pinned, or to be built first */
+	PLAN_PRIVATE, /* file by file */
 };
 
 struct plan_node {
 	enum plan_kind kind;
 	const char *name, *path; /* path: relative to the input root */
 	const struct spine *spine;
-	bool is_whole;          /* an output, or below one */
-	struct tree_dir *dir;   /* NULL: only made for an output, or a hit, unread */
+	bool is_whole; /* an output, or below one */
+	struct tree_dir *dir; /* NULL: only made for an output, or a hit, unread */
 	struct digest digest;
 	bool is_pinned;
 	struct index_pin pin;
@@ -52,7 +52,7 @@ struct planner {
 	struct slot *slot;
 	struct tree_loader *loader;
 	struct arena *arena;
-	bool use_cached;      /* cached trees may be used and built */
+	bool use_cached; /* cached trees may be used and built */
 	unsigned cached_left; /* how many more */
 	struct plan_seen *seen; /* PLAN_SEEN; lives with the stager */
 };

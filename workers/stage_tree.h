@@ -2,9 +2,9 @@
  * A Merkle tree's Directory messages in memory, read once for each digest and checked.
  *
  * Worker, one thread, private to staging.  tree_loader_start for each action; tree_load for each
- * subtree that has to be read; what it gives lives in the action's arena.  A Directory that is missing is
- * noted (tree_dir.message is NULL then) and the rest is read on, so that all missing ones are
- * found; a bad Directory ends it at once with -EINVAL.  Reads only.
+ * subtree that has to be read; what it gives lives in the action's arena.  A Directory that is
+ * missing is noted (tree_dir.message is NULL then) and the rest is read on, so that all missing
+ * ones are found; a bad Directory ends it at once with -EINVAL.  Reads only.
  */
 #ifndef WORKERS_STAGE_TREE_H
 #define WORKERS_STAGE_TREE_H
@@ -20,10 +20,11 @@
 
 struct tree_dir {
 	struct digest digest;
-	ReapiDirectory *message;    /* NULL: missing */
-	struct tree_dir **children; /* of message->directories, NULL until tree_load has read them */
-	struct index_tree totals;   /* itself and all below; once the children are read */
-	unsigned height;            /* levels below */
+	ReapiDirectory *message; /* NULL: missing */
+	struct tree_dir *
+	    *children; /* of message->directories, NULL until tree_load has read them */
+	struct index_tree totals; /* itself and all below; once the children are read */
+	unsigned height; /* levels below */
 	bool children_read, noted_inside, files_checked;
 	struct tree_dir *next; /* in its bucket */
 };

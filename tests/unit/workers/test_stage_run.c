@@ -205,7 +205,8 @@ main(int argc, char **argv)
 	for (int i = ISOLATION_ROOT; i < ISOLATION_COUNT; i++) {
 		enum isolation isolation = (enum isolation)i;
 		if (argc == 3 && strcmp(argv[2], isolation_names[i]) == 0)
-			return strcmp(argv[1], "try") == 0 ? try(isolation) : run_isolation(isolation);
+			return strcmp(argv[1], "try") == 0 ? try(isolation)
+							   : run_isolation(isolation);
 		if (argc == 3)
 			continue;
 		if (isolation == ISOLATION_ROOT && geteuid() != 0) {
