@@ -134,7 +134,8 @@ evict_run(struct cas *cas, const struct evict_policy *policy, struct evict_stats
 		usage_add(cas->usage, (int64_t)sweep.stats.blobs - blobs,
 		    (int64_t)sweep.stats.bytes - bytes);
 		if (limit != 0 && sweep.stats.bytes > limit) {
-			qsort(sweep.items, sweep.count, sizeof(*sweep.items), item_compare);
+			if (sweep.count > 1)
+				qsort(sweep.items, sweep.count, sizeof(*sweep.items), item_compare);
 			for (size_t i = 0; i < sweep.count && sweep.stats.bytes > target;)
 				i += pair_remove(&sweep, i);
 		}

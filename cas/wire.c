@@ -67,7 +67,8 @@ check_message(const ProtobufCMessageDescriptor *type, struct cursor cursor, unsi
 		bool ok;
 		int rc;
 
-		if (depth > WIRE_DEPTH_MAX || !take_varint(&cursor, &tag) || tag > UINT32_MAX)
+		if (depth > WIRE_DEPTH_MAX || !take_varint(&cursor, &tag) || tag > UINT32_MAX ||
+		    tag >> 3 == 0)
 			return -EINVAL;
 		switch (tag & 7) {
 		case WIRE_VARINT:

@@ -224,8 +224,8 @@ test_embedded_nul(void **state)
 static void
 test_bytes_that_are_no_message(void **state)
 {
-	static const char *const bad[] = {"\x0a", "\x0a\x7f", "\x0b", "hello world",
-	    "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+	static const char *const bad[] = {"\x0a", "\x85\x01\x01", "\x05\x01\x01\x01\x01",
+	    "\x0a\x7f", "\x0b", "hello world", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
 	    "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x01"};
 	struct fixture *f = *state;
 	struct error_text err;

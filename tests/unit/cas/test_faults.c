@@ -141,15 +141,26 @@ run_child(struct fixture *f, const char *job, const char *variable, const char *
 	return status;
 }
 
+static uint8_t large[600 << 10];
+
 static void
 prepare(struct fixture *f)
 {
-	static uint8_t large[600 << 10];
-
 	memset(large, 'L', sizeof(large));
 	put_text(f->cas, "present");
 	file_write(f->dirfd, "large", large, sizeof(large), 0644);
 	file_text(f->dirfd, "output", "output");
+}
+
+/* As if no job had run. */
+static void
+forget(struct fixture *f)
+{
+	const struct digest digests[] = {digest_of("hello", 5), digest_of("output", 6),
+	    digest_of("present", 7), digest_of(large, sizeof(large))};
+
+	for (size_t i = 0; i < sizeof(digests) / sizeof(digests[0]); i++)
+		cas_drop(f->cas, &digests[i]);
 }
 
 static void
@@ -160,32 +171,23 @@ test_failing_calls(void **state)
 	struct fixture *f = *state;
 	unsigned failed = 0;
 
-	prepare(f);
-	for (size_t call = 0; call < 4; call++)
-		for (size_t job = 0; job < JOBS; job++) {
-			int64_t bytes = usage_bytes(cas_usage(f->cas));
-			char plan[64];
-			int status;
+	for (size_t i = 0; i < 4 * JOBS; i++) {
+		char plan[64];
+		int status;
 
-			snprintf(plan, sizeof(plan), "%s:1:%d:0", calls[call], ENOSPC);
-			status = run_child(f, jobs[job].name, "RAMET_FAIL", plan);
-			assert_true(WIFEXITED(status));
-			if (WEXITSTATUS(status) != 0) {
-				assert_int_equal(WEXITSTATUS(status), ENOSPC);
-				assert_int_equal(usage_bytes(cas_usage(f->cas)), bytes);
-				failed++;
-			}
-			assert_int_equal(folder_count(f->state_fd, "cas/tmp"), 0);
-			if (faccessat(f->dirfd, "output", F_OK, 0) != 0)
-				file_text(f->dirfd, "output", "output");
-			for (const char *const *text =
-				 (const char *const[]){"hello", "output", NULL};
-			     *text != NULL; text++) {
-				struct digest digest = digest_of(*text, strlen(*text));
-
-				cas_drop(f->cas, &digest);
-			}
+		prepare(f);
+		snprintf(plan, sizeof(plan), "%s:1:%d:0", calls[i / JOBS], ENOSPC);
+		status = run_child(f, jobs[i % JOBS].name, "RAMET_FAIL", plan);
+		assert_true(WIFEXITED(status));
+		if (WEXITSTATUS(status) != 0) {
+			assert_int_equal(WEXITSTATUS(status), ENOSPC);
+			assert_int_equal(usage_bytes(cas_usage(f->cas)), 7);
+			assert_int_equal(faccessat(f->dirfd, "output", F_OK, 0), 0);
+			failed++;
 		}
+		assert_int_equal(folder_count(f->state_fd, "cas/tmp"), 0);
+		forget(f);
+	}
 	print_message("%u of %d jobs failed\n", failed, 4 * JOBS);
 	assert_true(failed >= 12);
 #else
@@ -201,45 +203,107 @@ test_crash_points(void **state)
 	static const char *const points[] = {"blob_temp_written", "blob_renamed"};
 	struct fixture *f = *state;
 
-	for (size_t point = 0; point < 2; point++)
-		for (size_t job = 0; job < 5; job++) {
+	for (size_t i = 0; i < 2 * 5; i++) { /* mint and result pass no crash point */
+		const struct job *job = &jobs[i % 5];
+		bool renamed = i >= 5;
+		int status;
+
+		prepare(f);
+		status = run_child(f, job->name, "RAMET_CRASH", points[renamed]);
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(WTERMSIG(status), SIGKILL);
+		assert_int_equal(folder_count(f->state_fd, "cas/tmp"), renamed ? 0 : 1);
+		assert_int_equal(evict_clean_temp(f->cas, 0), 0);
+		assert_int_equal(folder_count(f->state_fd, "cas/tmp"), 0);
+		if (job->run ==
+		    do_move) { /* its source has gone: in the store, or with the crash */
 			struct digest output = digest_of("output", 6);
-			int status;
 
-			prepare(f);
-			status = run_child(f, jobs[job].name, "RAMET_CRASH", points[point]);
-			assert_true(WIFSIGNALED(status));
-			assert_int_equal(WTERMSIG(status), SIGKILL);
-			assert_int_equal(folder_count(f->state_fd, "cas/tmp"), point == 0);
-			assert_int_equal(evict_clean_temp(f->cas, 0), 0);
-			assert_int_equal(folder_count(f->state_fd, "cas/tmp"), 0);
-			if (jobs[job].run == do_move && point == 1)
-				assert_int_equal(cas_has(f->cas, &output), 1);
-			assert_int_equal(
-			    jobs[job].run == do_move && faccessat(f->dirfd, "output", F_OK, 0) != 0
-				? 0
-				: jobs[job].run(f->cas, f->dirfd),
-			    0);
-			for (const char *const *text =
-				 (const char *const[]){"hello", "output", "present", NULL};
-			     *text != NULL; text++) {
-				struct digest digest = digest_of(*text, strlen(*text));
-
-				cas_drop(f->cas, &digest);
-			}
-			output = digest_of("", 0);
-			{
-				static uint8_t large[600 << 10];
-
-				memset(large, 'L', sizeof(large));
-				output = digest_of(large, sizeof(large));
-				cas_drop(f->cas, &output);
-			}
+			assert_int_equal(faccessat(f->dirfd, "output", F_OK, 0), -1);
+			assert_int_equal(cas_has(f->cas, &output), renamed);
+		} else {
+			assert_int_equal(job->run(f->cas, f->dirfd), 0);
 		}
+		forget(f);
+	}
 #else
 	print_message("needs V=debug or V=asan\n");
 	skip();
 #endif
+}
+
+/* A full volume: what cannot be written leaves nothing, and the store goes on when there is room.
+ */
+static void
+test_full_disk(void **state)
+{
+	struct fixture *f = *state;
+	char script[1024];
+	pid_t pid;
+	int status;
+
+	if (geteuid() != 0 || access("/usr/bin/unshare", X_OK) != 0) {
+		print_message("needs root and unshare(1) to mount a small volume\n");
+		skip();
+	}
+	snprintf(script, sizeof(script),
+	    "mount -t tmpfs -o size=6m none '%s/user' && exec \"$0\" full '%s/user'", f->path,
+	    f->path);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		execl("/usr/bin/unshare", "unshare", "-m", "--propagation", "private", "sh", "-c",
+		    script, self, (char *)NULL);
+		_exit(BROKEN);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* The child's side, in its own mount namespace; the line where it went wrong is its exit status. */
+static int
+full_main(const char *path)
+{
+	static uint8_t bytes[3 << 20];
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct digest digest, small;
+	struct cas_writer *writer;
+	struct cas *cas;
+	int large_fd;
+	bool made;
+
+	if (fd < 0 || cas_open(fd, true, &cas, NULL) != 0)
+		return 1;
+	memset(bytes, 'f', sizeof(bytes));
+	if (cas_put_bytes(cas, bytes, 100 << 10, &small) != 0)
+		return 2;
+	if (cas_put_bytes(cas, bytes, sizeof(bytes), &digest) != -ENOSPC)
+		return 3;
+	if (cas_writer_open(cas, NULL, &writer) != 0 ||
+	    cas_writer_write(writer, bytes, sizeof(bytes)) != -ENOSPC)
+		return 4;
+	cas_writer_abort(writer);
+	large_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	for (int i = 0; i < 40; i++) /* until there is no room for another */
+		if (bytes[0] = (uint8_t)i, cas_put_bytes(cas, bytes, 100 << 10, &digest) != 0)
+			break;
+	if (cas_put_fd(cas, large_fd, &digest) != -ENOSPC)
+		return 5;
+	if (cas_ensure(cas, &small, true, &made) != -ENOSPC)
+		return 6;
+	if (cas_mint(cas, &small, false) != -ENOSPC)
+		return 7;
+	if (folder_count(fd, "cas/tmp") != 0 || cas_has(cas, &small) != 1)
+		return 8;
+	if (evict_run(cas, &(struct evict_policy){.limit_bytes = 1, .now_s = UINT32_MAX},
+		&(struct evict_stats){0}) != 0)
+		return 9;
+	if (cas_put_bytes(cas, bytes, 1 << 20, &digest) != 0)
+		return 10;
+	cas_close(cas);
+	close(large_fd);
+	close(fd);
+	return 0;
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -250,10 +314,13 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	    T(test_failing_calls),
 	    T(test_crash_points),
+	    T(test_full_disk),
 	};
 
 	if (argc == 5 && strcmp(argv[1], "child") == 0)
 		return child_main(argv[2], atoi(argv[3]), atoi(argv[4]));
+	if (argc == 3 && strcmp(argv[1], "full") == 0)
+		return full_main(argv[2]);
 	self = argv[0];
 	return cmocka_run_group_tests_name("cas/faults", tests, NULL, NULL);
 }
