@@ -55,7 +55,8 @@ by_name(const void *a, const void *b)
 static void
 build_env(struct arena *arena, const struct strings *env, ReapiCommand *command)
 {
-	ReapiEnvironmentVariable **list = arena_alloc(arena, env->count * sizeof(*list) + 1);
+	ReapiEnvironmentVariable **list =
+	    arena_alloc(arena, env->count * sizeof(ReapiEnvironmentVariable *) + 1);
 	size_t count = 0;
 
 	for (size_t i = 0; i < env->count; i++) {
@@ -71,7 +72,7 @@ build_env(struct arena *arena, const struct strings *env, ReapiCommand *command)
 		}
 		list[at]->value = arena_strdup(arena, env->items[i] + len + 1);
 	}
-	qsort(list, count, sizeof(*list), by_name);
+	qsort(list, count, sizeof(ReapiEnvironmentVariable *), by_name);
 	command->environment_variables = list;
 	command->n_environment_variables = count;
 }

@@ -12,8 +12,7 @@
 #include <unistd.h>
 
 #include "tools/host.h"
-
-extern char **environ;
+#include "tools/self.h"
 
 enum { DOCTOR_JSON = OPTION_FIRST };
 static const struct option doctor_options[] = {
@@ -43,7 +42,7 @@ probe_start(const char *program, const char *state, FILE **ret_out)
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
-	rc = posix_spawnp(&pid, program, &actions, NULL, argv, environ);
+	rc = posix_spawnp(&pid, program, &actions, NULL, argv, self_environ());
 	posix_spawn_file_actions_destroy(&actions);
 	close(ends[1]);
 	if (rc != 0)

@@ -17,8 +17,6 @@
 #include "base/clock.h"
 #include "tools/self.h"
 
-extern char **environ;
-
 enum { HELLO_WAIT_MS = 30000, REQUEST_WAIT_MS = 60000 };
 
 static int signal_pipe[2] = {-1, -1};
@@ -50,7 +48,7 @@ host_start(struct tool *tool)
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&actions, 2, 1);
-	rc = posix_spawnp(&pid, program, &actions, NULL, argv, environ);
+	rc = posix_spawnp(&pid, program, &actions, NULL, argv, self_environ());
 	posix_spawn_file_actions_destroy(&actions);
 	if (rc != 0)
 		fail("cannot start %s: %s (is rametd installed beside ramet?)", program,

@@ -1,9 +1,10 @@
-/* Where this program's own file lies, to find rametd beside it.  0 or -errno. */
+/* This program's own file, to find rametd beside it (0 or -errno), and its environment. */
 #ifndef TOOLS_SELF_H
 #define TOOLS_SELF_H
 
 #include <stddef.h>
 
 int self_path(char *path, size_t size);
+char **self_environ(void);
 
 #endif

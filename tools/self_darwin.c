@@ -1,3 +1,4 @@
+#include <crt_externs.h>
 #include <errno.h>
 #include <limits.h>
 #include <mach-o/dyld.h>
@@ -17,4 +18,10 @@ self_path(char *path, size_t size)
 	if (realpath(raw, real) == NULL)
 		return -errno;
 	return strlcpy(path, real, size) < size ? 0 : -ENAMETOOLONG;
+}
+
+char **
+self_environ(void)
+{
+	return *_NSGetEnviron();
 }

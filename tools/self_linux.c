@@ -15,3 +15,9 @@ self_path(char *path, size_t size)
 	path[len] = '\0';
 	return 0;
 }
+
+char **
+self_environ(void)
+{
+	return environ;
+}

@@ -79,7 +79,9 @@ xcalloc(size_t count, size_t size)
 void *
 xrealloc(void *at, size_t count, size_t size)
 {
-	at = reallocarray(at, count == 0 ? 1 : count, size);
+	if (size != 0 && count > SIZE_MAX / size)
+		fail("out of memory");
+	at = realloc(at, count == 0 ? 1 : count * size);
 	if (at == NULL)
 		fail("out of memory");
 	return at;
