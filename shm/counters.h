@@ -1,9 +1,9 @@
 /*
  * The counters of one process, in its slot; declared in counters.def and nowhere else.
  *
- * Written by the slot's owner alone (relaxed stores: one writer), read by anyone.  A process adds
- * with COUNTER_ADD(slot, name, n); a reader sums over all slots with counters_read.  After a crash
- * the block stays as it was and its next owner goes on from there, so nothing is lost but the
+ * Written by the slot's owner alone (any of its threads: relaxed adds), read by anyone.  A process
+ * adds with COUNTER_ADD(slot, name, n); a reader sums over all slots with counters_read.  After a
+ * crash the block stays as it was and its next owner goes on from there, so nothing is lost but the
  * addition that was being made.
  */
 #ifndef SHM_COUNTERS_H

@@ -17,8 +17,8 @@ enum {
 	GATE_WAIT_US = 100000, /* no wake is ever lost; this bounds the harm if one were */
 	GATE_COUNT_ALL =
 	    16, /* so many first permits of a slot are counted each, then one in as many */
-	GATE_NONE = UINT32_MAX,
 };
+#define GATE_NONE UINT32_MAX
 
 static uint32_t
 gate_cap(const struct region *region)
@@ -108,7 +108,7 @@ gate_enter(struct region *region, struct slot *slot)
 {
 	uint32_t number = slot_number(region, slot), permit;
 
-	for (int spin = 0; spin <= GATE_SPINS; spin++) {
+	for (unsigned spin = 0; spin <= GATE_SPINS; spin++) {
 		permit = gate_try(region, slot, number, gate_cap(region));
 		if (permit != GATE_NONE)
 			return permit;

@@ -9,7 +9,10 @@
  *   permit = gate_enter(region, slot); rc = linkat(...); gate_leave(region, slot, permit);
  *
  * gate_enter waits as long as it takes: holders always give back (a killed one through the
- * supervisor).  It cannot fail.  link_gate_high_water in the slot's counters proves the bound.
+ * supervisor).  It cannot fail.  No more than `cap` cells are ever looked at, which is the bound.
+ * link_gate_high_water shows it: the cells in use, counted after taking one by a slot's first
+ * sixteen permits, by every sixteenth after those, and whenever the wanted cell was taken; it
+ * belongs to the cap in force and starts at 0 when that changes.
  */
 #ifndef SHM_GATE_H
 #define SHM_GATE_H

@@ -1,14 +1,15 @@
 /*
  * DirectoryCache: which directories, by Directory digest, lie ready on this host, and where.
  *
- * Supervisor, workers and janitor (each with its slot); tools use the read-only part at the end.
- * Lookup, pin and unpin take no lock and make no system call.
+ * Supervisor, workers and janitor (each with its slot, one thread of it at a time); tools use the
+ * read-only part at the end.  Lookup, pin and unpin take no lock and make no system call.
  *
  * An entry lies in a tree of its own ("trees/<hash>-<size>") or at a path inside a larger one (its
- * host entry); a pin on an inside entry is a pin on its host.  An entry is ABSENT, BUILDING (by the
- * slot in its word), READY or LEAVING (likewise).  A pin is a *lease cell* in the holder's slot
- * that names entry and generation: pinning stores the cell, then looks at the entry's word again;
- * evicting changes the word, then looks at all cells.  One of the two always sees the other.
+ * host entry).  An entry is ABSENT, CLAIMED (its key is being written), BUILDING, READY or LEAVING;
+ * its word names the slot that claims, builds or evicts it.  A pin is a *lease cell* in the
+ * holder's slot that names entry and generation: pinning stores the cell, then looks at the entry's
+ * word again; evicting changes the word, then looks at all cells.  One of the two always sees the
+ * other. A lease on an inside entry keeps its host, too.
  *
  * Calling sequence, worker:
  *   index_pin() = 0            -> use index_location(), then index_unpin()
@@ -17,16 +18,23 @@
  *                                 index_publish() (pinned, and inside entries added), or
  * index_abandon() index_claim() = -EEXIST    -> it is READY now: pin again -EBUSY from either ->
  * another process builds it: index_wait(), or go without -ENOSPC                    -> no room
- * (bucket or leases): go without -EAGAIN                    -> the entry kept changing (counted as
- * torn): go without
+ * (bucket or leases): go without -EAGAIN                    -> it is just being evicted, or kept
+ * changing: go without A claim takes its lease along, so publishing cannot fail.
  *
- * Janitor: index_evict_begin() = 0 (LEAVING, nobody holds it) -> rename tree into trash/ ->
- * index_evict_finish().  -EBUSY: pinned.  index_evict_cancel() makes it READY again.
+ * Janitor: index_evict_begin() = 0 (LEAVING, nobody holds it, nobody can) -> rename tree into
+ * trash/
+ * -> index_evict_finish().  -EBUSY: pinned.  -ENOENT: not READY, or no tree of its own (an inside
+ * entry goes with its host, and gives way where a bucket is full).  index_evict_cancel() makes it
+ * READY again.
+ *
+ * Counted here: index_hits, _misses, _full, _torn, _trees, _bytes, trees_built, trees_build_us,
+ * trees_evicted, trees_abandoned.  By the caller, who decides: index_waits, index_busy.
  *
  * After a crash of any process between any two steps: its claims go back to ABSENT when its slot is
- * repaired and waiters are woken; its leases are cleared; a LEAVING entry is finished by the next
- * janitor (index_evict_resume).  A tree under its final name whose entry is not READY is rubbish
- * and may be replaced or deleted by whoever holds the claim.
+ * repaired and waiters are woken; its leases are cleared; index_trees and index_bytes are set
+ * right; a LEAVING entry that may have been moved is finished by the next janitor
+ * (index_evict_resume), any other is READY again.  A tree under its final name whose entry is not
+ * READY is rubbish and may be replaced or deleted by whoever holds the claim.
  */
 #ifndef SHM_INDEX_H
 #define SHM_INDEX_H
@@ -99,7 +107,10 @@ int index_evict_begin(
     struct region *region, struct slot *slot, uint32_t entry, struct digest *ret_directory);
 void index_evict_finish(struct region *region, struct slot *slot, uint32_t entry);
 void index_evict_cancel(struct region *region, struct slot *slot, uint32_t entry);
-/* Entries left LEAVING by a dead janitor: call until -ENOENT; then finish or cancel each. */
+/*
+ * Entries left LEAVING by a dead janitor: start at 0, call until -ENOENT, finish or cancel each.
+ * A janitor calls it before it evicts anything itself.
+ */
 int index_evict_resume(
     struct region *region, struct slot *slot, uint32_t *inout_entry, struct digest *ret_directory);
 
@@ -115,7 +126,7 @@ struct index_info {
 	uint32_t pins; /* lease cells that name it now */
 	uint32_t generation;
 	uint32_t last_used_s;
-	uint64_t hits;
+	uint64_t hits; /* exact up to 64, an estimate beyond */
 };
 /* 0; -ENOENT: ABSENT, or an inside entry whose host has gone; -EAGAIN: torn. */
 int index_read(const struct region *region, uint32_t entry, struct index_info *ret_info);

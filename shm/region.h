@@ -12,6 +12,10 @@
  * `ready` is stored last, and it gets its name by rename.  After any crash a file with the right
  * name is whole; what its dead users held is given back by region_repair_all at the next start.
  *
+ * The file has all its blocks from the start where the volume can promise that, so a full disk is
+ * an error of region_open.  Never truncate it while anybody has it mapped: touching what is gone is
+ * a SIGBUS, in tools as well.  Nothing in ramet does; a file is set aside by rename.
+ *
  * Errors: -errno, words in err.  -EPROTO: no file of ours, or of another layout (tools see this;
  * the supervisor sets it aside).
  */
@@ -35,7 +39,11 @@ enum {
 struct region; /* this process's handle */
 
 struct region_config {
-	uint32_t entry_count; /* DirectoryCache entries, rounded up to a power of two; 0: 65,536 */
+	/*
+	 * DirectoryCache entries, rounded up to a power of two.  Another number than the file's
+	 * sets that file aside.  0: as the file has, 65,536 in a new one.
+	 */
+	uint32_t entry_count;
 	uint32_t link_cap; /* permits; 0: 64.  May differ from the file's: applied at open */
 };
 
@@ -60,7 +68,11 @@ void region_set_link_cap(struct region *region, uint32_t cap);
 /* A number of this file's making: two different indexes never share it. */
 uint64_t region_instance(const struct region *region);
 
-/* Time (seconds) of the last clean stop, 0 if it was never stopped cleanly since it was opened. */
+/*
+ * Time (seconds) of the last clean stop; 0: the last run was not stopped cleanly.  For the
+ * supervisor that of the run before its own (until it marks its own stop), for a tool what the file
+ * says now.
+ */
 uint32_t region_clean_stop_s(const struct region *region);
 void region_mark_clean_stop(struct region *region);
 /* True where the machine has been booted since the index was last opened (supervisor's question).

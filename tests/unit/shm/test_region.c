@@ -5,7 +5,14 @@
 
 #include "tests/unit/shm/shm_test.h"
 
-enum { ENTRIES = 64, GARBAGE_ROUNDS = 400 };
+enum {
+	ENTRIES = 64,
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+	GARBAGE_ROUNDS = 60,
+#else
+	GARBAGE_ROUNDS = 200,
+#endif
+};
 
 static int
 setup(void **state)

@@ -13,7 +13,7 @@ enum {
 	CAP = 2,
 	ENTRIES = 64,
 #if defined(__SANITIZE_THREAD__)
-	ROUNDS = 1500,
+	ROUNDS = 4000,
 #else
 	ROUNDS = 6000,
 #endif
