@@ -92,9 +92,14 @@ placer_error(const struct placer *placer, int rc, const char *where, struct erro
 bool
 place_may_fall_back(int error)
 {
-	return error == EXDEV || error == EPERM || error == EACCES || error == EOPNOTSUPP ||
-	    error == ENOTSUP || error == ENOSYS || error == EINVAL || error == EMLINK ||
-	    error == ENOTTY;
+	static const int errors[] = {
+	    EXDEV, EPERM, EACCES, EOPNOTSUPP, ENOTSUP, ENOSYS, EINVAL, EMLINK, ENOTTY};
+
+	for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+		if (error == errors[i])
+			return true;
+	}
+	return false;
 }
 
 static enum counter

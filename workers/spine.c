@@ -29,7 +29,7 @@ static void
 bucket_grow(struct arena *arena, struct spine *parent)
 {
 	parent->bucket_count = parent->bucket_count == 0 ? 64 : parent->bucket_count * 4;
-	parent->buckets = arena_alloc(arena, parent->bucket_count * sizeof(*parent->buckets));
+	parent->buckets = arena_alloc(arena, parent->bucket_count * sizeof(struct spine *));
 	for (struct spine *child = parent->first; child != NULL; child = child->next)
 		bucket_put(parent, child);
 }

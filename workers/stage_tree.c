@@ -40,7 +40,8 @@ grow(struct tree_loader *loader)
 	size_t old_count = loader->bucket_count;
 
 	loader->bucket_count = old_count == 0 ? BUCKETS_FIRST : old_count * 4;
-	loader->buckets = arena_alloc(loader->arena, loader->bucket_count * sizeof(*old));
+	loader->buckets =
+	    arena_alloc(loader->arena, loader->bucket_count * sizeof(struct tree_dir *));
 	for (size_t i = 0; i < old_count; i++) {
 		for (struct tree_dir *dir = old[i], *next; dir != NULL; dir = next) {
 			next = dir->next;
@@ -157,7 +158,7 @@ tree_load(struct tree_loader *loader, const struct digest *digest, unsigned dept
 		return rc;
 	if (!dir->children_read && dir->message != NULL) {
 		size_t count = dir->message->n_directories;
-		dir->children = arena_alloc(loader->arena, (count + 1) * sizeof(*dir->children));
+		dir->children = arena_alloc(loader->arena, (count + 1) * sizeof(struct tree_dir *));
 		for (size_t i = 0; i < count; i++) {
 			struct digest child;
 			rc = reapi_digest_get(dir->message->directories[i]->digest, &child);

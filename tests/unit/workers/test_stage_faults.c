@@ -15,8 +15,6 @@
 #include "tests/cmocka_wrap.h"
 #include "tests/unit/workers/stage_host.h"
 
-extern char **environ;
-
 enum { EXIT_STAGED = 0, EXIT_REFUSED = 10, EXIT_WRONG = 20, EXIT_NO_HOST = 30 };
 
 static char *self;

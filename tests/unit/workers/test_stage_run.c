@@ -13,8 +13,6 @@
 #include "tests/unit/workers/stage_host.h"
 #include "workers/run.h"
 
-extern char **environ;
-
 enum { OTHER_UID = 64321 };
 
 static struct host the_host;
