@@ -194,8 +194,8 @@ action_load(struct cas *cas, struct arena *arena, const struct digest *digest,
     struct error_text *err)
 {
 	struct action_missing missing = {.count = 0};
-	ReapiCommand *command;
-	void *action;
+	ReapiCommand *command = NULL;
+	void *action = NULL;
 	int rc, root_rc;
 
 	rc = message_load(cas, arena, digest, MESSAGE_TYPE(action), "Action", &action, err);
