@@ -107,6 +107,7 @@ children_reap(struct run_init *init)
 			init->report.status = status;
 			ended = true;
 		}
+	init->report.alone = pid < 0 && errno == ECHILD;
 	return ended;
 }
 

@@ -118,11 +118,19 @@ out:
 	return rc;
 }
 
+static void
+pid_reap(pid_t pid)
+{
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
 void
 runner_free(struct runner *runner)
 {
 	if (runner == NULL)
 		return;
+	pid_reap(runner->leaving);
 	if (runner->null_fd >= 0)
 		close(runner->null_fd);
 	free(runner->log_buffer);
@@ -321,16 +329,24 @@ run_wait(struct run *run)
 	}
 }
 
+/*
+ * Until the init is gone all of the action may not be.  Where it says that it is alone (whoever is
+ * orphaned becomes its child) there is nothing to wait for: the kernel takes its namespaces down
+ * meanwhile, and the next run reaps it.
+ */
 static void
 init_reap(struct run *run)
 {
-	int status;
-
+	if (run->reported && run->report.kind == RUN_ENDED && run->report.alone) {
+		run->runner->leaving = run->init;
+		if (run->runner->slot != NULL)
+			slot_set_action_pid(run->runner->slot, 0);
+		return;
+	}
 	/* Without a report the init is dead or no use: never wait for it with it alive. */
 	if (!run->reported)
 		kill(run->init, SIGKILL);
-	while (waitpid(run->init, &status, 0) < 0 && errno == EINTR)
-		;
+	pid_reap(run->init);
 	if (!run->reported)
 		run_os_end_orphans(run->runner);
 	if (run->runner->slot != NULL)
@@ -428,6 +444,8 @@ run_action(struct runner *runner, struct sandbox *sandbox, const struct run_requ
 		    runner->config->state_dir, sandbox->name);
 	if (request->timeout_us != 0)
 		run.deadline_us = run.start_us + request->timeout_us;
+	pid_reap(runner->leaving);
+	runner->leaving = 0;
 	rc = run_start(&run, root_path, err);
 	if (rc == 0) {
 		CRASH_POINT(action_started);

@@ -32,6 +32,7 @@ struct runner {
 	int null_fd;
 	sigset_t ignored; /* signals that we ignore and an action must not */
 	char *log_buffer;
+	pid_t leaving; /* an init that has ended its action and is about to exit, 0: none */
 };
 
 enum run_step {
@@ -62,6 +63,7 @@ struct run_report {
 	uint64_t exec_us; /* CLOCK_MONOTONIC when the program was executed */
 	uint64_t user_us, system_us, max_rss_bytes;
 	uint32_t host_proc; /* no fresh /proc could be mounted */
+	uint32_t alone; /* RUN_ENDED: the init has no child left, so nothing of the action lives */
 };
 
 /* What the init works from; lives on the worker's stack when it forks. */
