@@ -169,7 +169,8 @@ wait_all(const pid_t *pids, unsigned count)
 		if (waitpid(pids[p], &status, 0) < 0 || !WIFEXITED(status) ||
 		    WEXITSTATUS(status) != 0) {
 			if (rc == 0 && WIFSIGNALED(status))
-				fprintf(stderr, "lookup: killed by signal %d: a system call\n",
+				fprintf(stderr,
+				    "lookup: killed by signal %d (SIGSYS: a system call)\n",
 				    WTERMSIG(status));
 			rc = 1;
 		}
