@@ -47,6 +47,7 @@ check:
 
 check-built:
 	$(SUB) V=release CC=gcc all tests-built
+	$(SUB) V=release CC=gcc $(BUILD)/release-gcc/explore/explore $(BUILD)/release-gcc/explore/mutant-found
 	$(SUB) V=release CC=clang tests-built
 	$(SUB) V=asan CC=gcc tests-built
 	$(SUB) V=asan CC=clang tests-built

@@ -7,18 +7,20 @@ need_linux "looks into /proc"
 
 point=${1:?usage: run.sh POINT}
 grep -q "^CRASH($point," "$top/base/crash_points.def" || fail "$point is no crash point"
-hit=$work/hit
+hit=$work/armed/hit
 
 # Enough of everything: a tree worth caching, outputs, and a store and an index small enough that
 # the janitor has to evict.
 make_input in
 flags="--workers 2 --cas-grace 0 --kill-grace 200"
 case $point in
+worker_result_stored) cacheless= ;;
 blob_evict*) flags="$flags --cas-size 1M" ;;
 evict_*) flags="$flags --index-entries 64 --index-bytes 1 --cas-size 1M" ;;
 esac
-act() {
-	ramet run --no-cache --input in --into "out$1" --output o --output d -- /bin/sh -c \
+act() { # its name, further flags
+	# shellcheck disable=SC2086
+	ramet run ${cacheless-"--no-cache"} --input in --into "out$1" --output o --output d -- /bin/sh -c \
 	    "cat src/f1 src/deep/er/d2 >o; mkdir d; echo $1 >d/x; printf out; head -c 100000 /dev/urandom >d/r" \
 	    >"said$1" 2>"err$1"
 }
@@ -44,13 +46,17 @@ fill() {
 	done
 }
 
-RAMET_CRASH=$point RAMET_CRASH_ONCE=$hit
-export RAMET_CRASH RAMET_CRASH_ONCE
+# Only the host is to die of it, and only at work: not the client, nor what the host tries at start
+# (the file that says "once" cannot be made before its directory exists).
+start_doomed() {
+	# shellcheck disable=SC2086
+	RAMET_CRASH=$point RAMET_CRASH_ONCE=$hit start_host $flags
+	mkdir armed
+}
 case $point in
 supervisor_worker_reaped)
 	# A worker must die for it: kill one in an action.
-	# shellcheck disable=SC2086
-	start_host $flags
+	start_doomed
 	ramet run --no-cache -- /bin/sh -c "sleep 9012" >/dev/null 2>&1 &
 	client=$!
 	must_wait_for 10 is_running "sleep 9012"
@@ -66,8 +72,7 @@ supervisor_worker_reaped)
 	wait $client && fail "an action without a host succeeded"
 	;;
 supervisor_*)
-	# shellcheck disable=SC2086
-	start_host $flags
+	start_doomed
 	host=$(host_pid)
 	family=$(descendants "$host")
 	! act first || fail "the supervisor died and nobody noticed"
@@ -77,13 +82,11 @@ supervisor_*)
 	must_wait_for 10 all_gone $family
 	;;
 *)
-	# shellcheck disable=SC2086
-	start_host $flags
+	start_doomed
 	act first || fail "the action: $(cat errfirst)"
 	check_out first
 	;;
 esac
-unset RAMET_CRASH RAMET_CRASH_ONCE
 
 case $point in
 supervisor_*)
@@ -101,11 +104,28 @@ supervisor_*)
 	must_wait_for 10 counter_at_least slot_repairs 1
 	;;
 esac
+case $point in
+blob_temp_written | blob_renamed)
+	# The command line passes it too: it dies, and the host does not care.
+	head -c 100000 /dev/urandom >blob
+	exits 137 env RAMET_CRASH="$point" ramet cas put blob
+	ramet cas put blob >/dev/null || fail "putting it again"
+	;;
+esac
 act second || fail "the next action: $(cat errsecond)"
 check_out second
 act third || fail "the action after it: $(cat errthird)"
 check_out third
 must_wait_for 10 counter_is workers_alive 2
+case $point in
+blob_temp_written)
+	# What was being written stays until it is a minute old: make it so, for the next janitor.
+	[ -n "$(ls -A "$RAMET_STATE/cas/tmp")" ] || fail "nothing was being written"
+	find "$RAMET_STATE/cas/tmp" -type f -exec touch -d '10 minutes ago' {} +
+	stop_host
+	start_host --workers 2
+	;;
+esac
 check_idle
 expect_counter actions_given_up 0
 

@@ -122,7 +122,7 @@ value() { # JSON text on stdin, a member's name: its number
 	tr ',{}' '\n\n\n' | sed -n "s/^ *\"$1\": *\"\{0,1\}\([^\"]*\)\"\{0,1\} *\$/\1/p"
 }
 counter() {
-	counter_value=$(ramet stat --json | value "$1")
+	counter_value=$(ramet stat --json 2>/dev/null | value "$1")
 	[ -n "$counter_value" ] || fail "ramet stat --json has no counter $1"
 	echo "$counter_value"
 }
