@@ -170,7 +170,7 @@ item_submit(struct run_batch *run, size_t number)
 	if (rc == -ENOBUFS)
 		rc = channel_send_wait(run->channel, &message, -1);
 	if (rc != 0)
-		fail("%s: cannot reach the host: %s", run->tool->state, strerror(-rc));
+		die("%s: cannot reach the host: %s", run->tool->state, strerror(-rc));
 	item->state = ITEM_SENT;
 	run->progress.running++;
 }
@@ -230,7 +230,7 @@ add_metrics(struct run_batch *run, const struct batch_item *item, const struct j
 	object = job_metrics_json(result, item->called);
 	if (json_dumpf(object, run->metrics, JSON_COMPACT | JSON_PRESERVE_ORDER) != 0 ||
 	    putc('\n', run->metrics) == EOF)
-		fail("--metrics: cannot write: %s", strerror(errno));
+		die("--metrics: cannot write: %s", strerror(errno));
 	json_decref(object);
 }
 
@@ -283,7 +283,7 @@ take_refused(struct run_batch *run, const struct msg_refused *refused)
 
 	msg_text_copy(refused->message, text, sizeof(text));
 	if (item == NULL)
-		fail("the host refused: %s", text);
+		die("the host refused: %s", text);
 	run->progress.running--;
 	say(run, item, text);
 	item_failed(run, item);
@@ -318,7 +318,7 @@ take_message(struct run_batch *run)
 		return;
 	if (rc != 0) {
 		progress_clear(&run->progress);
-		fail("%s: the host went away with %zu of %zu actions done: %s", run->tool->state,
+		die("%s: the host went away with %zu of %zu actions done: %s", run->tool->state,
 		    run->progress.finished, run->progress.total, strerror(-rc));
 	}
 	if (message.type == MSG_done)
@@ -383,14 +383,14 @@ batch_parse(struct run_batch *run, int argc, char **argv)
 	}
 	run->metrics = metrics != NULL ? fopen(metrics, "we") : NULL;
 	if (metrics != NULL && run->metrics == NULL)
-		fail("--metrics %s: %s", metrics, strerror(errno));
+		die("--metrics %s: %s", metrics, strerror(errno));
 }
 
 static void
 batch_end(struct run_batch *run)
 {
 	if (run->metrics != NULL && fclose(run->metrics) != 0)
-		fail("--metrics: cannot write: %s", strerror(errno));
+		die("--metrics: cannot write: %s", strerror(errno));
 	batch_summary_free(&run->summary);
 	batch_free(&run->batch);
 	json_decref(run->inputs);

@@ -105,13 +105,13 @@ open_verified(struct cas *cas, const struct digest *digest, const char *text)
 	int rc = cas_open_blob(cas, digest, &fd);
 
 	if (rc == -ENOENT)
-		fail("%s: not in the store", text);
+		die("%s: not in the store", text);
 	if (rc == 0)
 		rc = hash_fd(fd, &found);
 	if (rc != 0)
-		fail("%s: cannot be read: %s", text, strerror(-rc));
+		die("%s: cannot be read: %s", text, strerror(-rc));
 	if (!digest_equal(&found, digest))
-		fail("%s: its bytes are damaged (they do not match the digest)", text);
+		die("%s: its bytes are damaged (they do not match the digest)", text);
 	return fd;
 }
 
@@ -126,7 +126,7 @@ get_to_stdout(struct cas *cas, const struct digest *digest, const char *text)
 	while (rc == 0 && (n = read(fd, chunk, sizeof(chunk))) != 0)
 		rc = n < 0 ? -errno : fs_write_all(STDOUT_FILENO, chunk, (size_t)n);
 	if (rc != 0)
-		fail("%s: %s", text, strerror(-rc));
+		die("%s: %s", text, strerror(-rc));
 	close(fd);
 }
 
@@ -149,7 +149,7 @@ open_output_directory(const char *path, char **ret_name)
 		*slash = '\0';
 	fd = open(slash != NULL ? copy : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		fail("%s: %s", path, strerror(errno));
+		die("%s: %s", path, strerror(errno));
 	free(copy);
 	return fd;
 }
@@ -178,7 +178,7 @@ cas_get(struct tool *tool, const struct cas_options *options, const char *text)
 		rc = outputs_place_file(cas, &digest, options->executable, dirfd, name, &err);
 	}
 	if (rc != 0)
-		fail("%s: %s", text, err.text[0] != '\0' ? err.text : strerror(-rc));
+		die("%s: %s", text, err.text[0] != '\0' ? err.text : strerror(-rc));
 	free(name);
 	close(dirfd);
 	cas_close(cas);
@@ -196,7 +196,7 @@ cas_has_all(struct tool *tool, char **texts)
 		int rc = cas_has(cas, &digest);
 
 		if (rc < 0)
-			fail("%s: %s", *texts, strerror(-rc));
+			die("%s: %s", *texts, strerror(-rc));
 		printf("%s %s\n", rc == 1 ? "present" : "missing", *texts);
 		if (rc == 0)
 			status = 1;
@@ -215,7 +215,7 @@ cas_tree(struct tool *tool, const struct cas_options *options, const char *text)
 	int rc = cas_tree_print(cas, &digest, array, &err);
 
 	if (rc != 0)
-		fail("%s: %s", text, err.text[0] != '\0' ? err.text : strerror(-rc));
+		die("%s: %s", text, err.text[0] != '\0' ? err.text : strerror(-rc));
 	if (array != NULL) {
 		json_dumpf(array, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 		putchar('\n');

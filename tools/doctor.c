@@ -36,7 +36,7 @@ probe_start(const char *program, const char *state, FILE **ret_out)
 	pid_t pid;
 
 	if (pipe(ends) != 0)
-		fail("pipe: %s", strerror(errno));
+		die("pipe: %s", strerror(errno));
 	fcntl(ends[0], F_SETFD, FD_CLOEXEC);
 	fcntl(ends[1], F_SETFD, FD_CLOEXEC);
 	posix_spawn_file_actions_init(&actions);
@@ -46,11 +46,11 @@ probe_start(const char *program, const char *state, FILE **ret_out)
 	posix_spawn_file_actions_destroy(&actions);
 	close(ends[1]);
 	if (rc != 0)
-		fail("cannot start %s: %s (is rametd installed beside ramet?)", program,
+		die("cannot start %s: %s (is rametd installed beside ramet?)", program,
 		    strerror(rc));
 	*ret_out = fdopen(ends[0], "r");
 	if (*ret_out == NULL)
-		fail("%s", strerror(errno));
+		die("%s", strerror(errno));
 	return pid;
 }
 
@@ -90,7 +90,7 @@ take_line(struct report *report, const char *line)
 	bool works = json_is_true(json_object_get(object, "works"));
 
 	if (object == NULL || item[0] == '\0')
-		fail("rametd --probe said what is no item: %s", line);
+		die("rametd --probe said what is no item: %s", line);
 	report->items++;
 	if (strncmp(item, "isolation.", 10) == 0 && strcmp(item, "isolation.auto") != 0)
 		report->runs = report->runs || works;
@@ -134,9 +134,9 @@ command_doctor(struct tool *tool, int argc, char **argv)
 	fclose(out);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
-			fail("%s: %s", program, strerror(errno));
+			die("%s: %s", program, strerror(errno));
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || report.items == 0)
-		fail("%s --probe did not finish (see above)", program);
+		die("%s --probe did not finish (see above)", program);
 	if (!report.runs || !report.places) {
 		warnx("no action can run here: see what to do about each no");
 		return 1;

@@ -51,15 +51,15 @@ host_start(struct tool *tool)
 	rc = posix_spawnp(&pid, program, &actions, NULL, argv, self_environ());
 	posix_spawn_file_actions_destroy(&actions);
 	if (rc != 0)
-		fail("cannot start %s: %s (is rametd installed beside ramet?)", program,
+		die("cannot start %s: %s (is rametd installed beside ramet?)", program,
 		    strerror(rc));
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
-			fail("%s: %s", program, strerror(errno));
+			die("%s: %s", program, strerror(errno));
 	if (WIFSIGNALED(status))
-		fail("%s --state %s: ended by signal %d", program, tool->state, WTERMSIG(status));
+		die("%s --state %s: ended by signal %d", program, tool->state, WTERMSIG(status));
 	if (WEXITSTATUS(status) != 0)
-		fail("%s --state %s: could not start (exit status %d, see above)", program,
+		die("%s --state %s: could not start (exit status %d, see above)", program,
 		    tool->state, WEXITSTATUS(status));
 }
 
@@ -73,10 +73,10 @@ starters_lock(struct tool *tool)
 	int fd = openat(tool->state_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
-		fail("%s: %s", tool->state, strerror(errno));
+		die("%s: %s", tool->state, strerror(errno));
 	while (flock(fd, LOCK_EX) != 0)
 		if (errno != EINTR)
-			fail("%s: cannot lock: %s", tool->state, strerror(errno));
+			die("%s: cannot lock: %s", tool->state, strerror(errno));
 	return fd;
 }
 
@@ -95,7 +95,7 @@ host_start_once(struct tool *tool, struct channel **ret_channel)
 	}
 	close(lock);
 	if (rc != 0)
-		fail("%s/ramet.sock: cannot connect to the host just started: %s", tool->state,
+		die("%s/ramet.sock: cannot connect to the host just started: %s", tool->state,
 		    strerror(-rc));
 	return started;
 }
@@ -112,14 +112,14 @@ host_hello(struct tool *tool, struct channel *channel)
 	if (rc == 0)
 		rc = channel_receive(channel, &message, HELLO_WAIT_MS);
 	if (rc == -ETIMEDOUT)
-		fail("%s: the host does not answer (is it stopped? see ramet ps)", tool->state);
+		die("%s: the host does not answer (is it stopped? see ramet ps)", tool->state);
 	if (rc != 0)
-		fail("%s: the host does not talk to us: %s", tool->state, strerror(-rc));
+		die("%s: the host does not talk to us: %s", tool->state, strerror(-rc));
 	if (message.type == MSG_refused)
-		fail("%s: the host refused us: %.*s", tool->state, (int)message.refused.message.len,
+		die("%s: the host refused us: %.*s", tool->state, (int)message.refused.message.len,
 		    message.refused.message.data);
 	if (message.type != MSG_hello)
-		fail("%s: the host sent %s instead of hello: is it another version? (ramet stop)",
+		die("%s: the host sent %s instead of hello: is it another version? (ramet stop)",
 		    tool->state, message_name(message.type));
 	return (int64_t)message.hello.pid;
 }
@@ -138,9 +138,9 @@ host_connect(struct tool *tool, bool start, int64_t *ret_pid)
 		rc = 0;
 	}
 	if (rc == -ENOENT || rc == -ECONNREFUSED)
-		fail("%s: no host runs there", tool->state);
+		die("%s: no host runs there", tool->state);
 	if (rc != 0)
-		fail("%s/ramet.sock: cannot connect: %s", tool->state, strerror(-rc));
+		die("%s/ramet.sock: cannot connect: %s", tool->state, strerror(-rc));
 	pid = host_hello(tool, channel);
 	if (started)
 		warnx("started a host in %s (pid %lld)", tool->state, (long long)pid);
@@ -168,11 +168,11 @@ host_catch_signals(void)
 	struct sigaction action = {.sa_handler = on_signal};
 
 	if (pipe(signal_pipe) != 0)
-		fail("pipe: %s", strerror(errno));
+		die("pipe: %s", strerror(errno));
 	for (int i = 0; i < 2; i++)
 		if (fcntl(signal_pipe[i], F_SETFD, FD_CLOEXEC) != 0 ||
 		    fcntl(signal_pipe[i], F_SETFL, O_NONBLOCK) != 0)
-			fail("pipe: %s", strerror(errno));
+			die("pipe: %s", strerror(errno));
 	sigemptyset(&action.sa_mask);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		sigaction(numbers[i], &action, NULL);
@@ -236,11 +236,10 @@ host_request(struct channel *channel, const struct message *request)
 	if (rc == 0)
 		rc = channel_receive(channel, &answer, REQUEST_WAIT_MS);
 	if (rc != 0)
-		fail("%s: the host did not answer: %s", message_name(request->type), strerror(-rc));
+		die("%s: the host did not answer: %s", message_name(request->type), strerror(-rc));
 	if (answer.type == MSG_refused)
-		fail("%s: refused: %.*s", message_name(request->type),
+		die("%s: refused: %.*s", message_name(request->type),
 		    (int)answer.refused.message.len, answer.refused.message.data);
 	if (answer.type != MSG_ok)
-		fail(
-		    "%s: the host sent %s", message_name(request->type), message_name(answer.type));
+		die("%s: the host sent %s", message_name(request->type), message_name(answer.type));
 }

@@ -1,7 +1,7 @@
 /*
  * The host at the other end of ramet.sock: connected to, started where none runs, listened to.
  *
- * `ramet` alone.  host_connect ends in fail() when it cannot; `start`: start rametd (beside our own
+ * `ramet` alone.  host_connect ends in die() when it cannot; `start`: start rametd (beside our own
  * file, else from PATH) where nobody listens, and say so on stderr.
  */
 #ifndef TOOLS_HOST_H
@@ -25,7 +25,7 @@ int host_interrupted(void);
 /* The next message; writes what is queued meanwhile.  -EINTR, -ETIMEDOUT, the channel's errors. */
 int host_wait(struct channel *channel, struct message *ret_message, int timeout_ms);
 
-/* Sends, and waits for `ok`; a `refused` ends in fail(). */
+/* Sends, and waits for `ok`; a `refused` ends in die(). */
 void host_request(struct channel *channel, const struct message *request);
 
 #endif

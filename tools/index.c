@@ -107,9 +107,9 @@ show(struct tool *tool, struct region *region, const char *text)
 	if (rc == 0)
 		rc = index_read(region, entry, &info);
 	if (rc == -EAGAIN)
-		fail("%s: its entry kept changing: try again", text);
+		die("%s: its entry kept changing: try again", text);
 	if (rc != 0)
-		fail("%s: not in the index", text);
+		die("%s: not in the index", text);
 	location(&info, where, sizeof(where));
 	printf("digest        %s\n", digest_to_text(&info.directory, '/', name));
 	printf("entry         %" PRIu32 "\n", entry);
@@ -197,7 +197,7 @@ check_trees(struct tool *tool, struct region *region)
 		return 0;
 	dir = fd < 0 ? NULL : fdopendir(fd);
 	if (dir == NULL)
-		fail("%s/trees: %s", tool->state, strerror(errno));
+		die("%s/trees: %s", tool->state, strerror(errno));
 	while ((item = readdir(dir)) != NULL) {
 		struct stat st;
 

@@ -21,7 +21,7 @@ outputs_open_into(const char *into)
 	tool_make_path(path, 0755);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		fail("%s: %s", path, strerror(errno));
+		die("%s: %s", path, strerror(errno));
 	return fd;
 }
 

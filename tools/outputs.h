@@ -13,7 +13,7 @@
 #include "cas/reapi.h"
 #include "tools/tool.h"
 
-/* The directory that outputs go below, made where missing; fail()s.  NULL: the current one. */
+/* The directory that outputs go below, made where missing; die()s.  NULL: the current one. */
 int outputs_open_into(const char *into);
 
 int outputs_write(struct cas *cas, struct arena *arena, const ReapiActionResult *result,

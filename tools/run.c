@@ -156,7 +156,7 @@ ingest_input(struct run *run)
 		return root;
 	rc = ingest_tree(run->cas, run->spec.input, &options, &root, &stats, &err);
 	if (rc != 0)
-		fail("--input %s: %s", run->spec.input,
+		die("--input %s: %s", run->spec.input,
 		    err.text[0] != '\0' ? err.text : strerror(-rc));
 	return root;
 }
@@ -181,11 +181,11 @@ wait_done(struct tool *tool, struct run *run, struct message *ret_message)
 		if (rc == -EINTR)
 			cancel_and_exit(run);
 		if (rc == -ECONNRESET)
-			fail("%s: the host went away before the action had ended", tool->state);
+			die("%s: the host went away before the action had ended", tool->state);
 		if (rc != 0)
-			fail("%s: %s", tool->state, strerror(-rc));
+			die("%s: %s", tool->state, strerror(-rc));
 		if (ret_message->type == MSG_refused)
-			fail("refused: %.*s", (int)ret_message->refused.message.len,
+			die("refused: %.*s", (int)ret_message->refused.message.len,
 			    ret_message->refused.message.data);
 		if (ret_message->type == MSG_done && ret_message->done.job == 1)
 			return;
@@ -200,9 +200,9 @@ write_metrics(const struct run *run, const struct job_result *result)
 	FILE *out = fopen(run->metrics, "we");
 
 	if (out == NULL)
-		fail("--metrics %s: %s", run->metrics, strerror(errno));
+		die("--metrics %s: %s", run->metrics, strerror(errno));
 	if (text == NULL || fprintf(out, "%s\n", text) < 0 || fclose(out) != 0)
-		fail("--metrics %s: cannot write it: %s", run->metrics, strerror(errno));
+		die("--metrics %s: cannot write it: %s", run->metrics, strerror(errno));
 	free(text);
 	json_decref(object);
 }
@@ -244,14 +244,14 @@ deliver(struct run *run, struct job_result *result)
 		write_metrics(run, result);
 	rc = job_write_stdout(run->cas, result, STDOUT_FILENO);
 	if (rc != 0)
-		fail("stdout of the action: %s", strerror(-rc));
+		die("stdout of the action: %s", strerror(-rc));
 	rc = job_write_stderr(run->cas, result, STDERR_FILENO);
 	if (rc != 0)
-		fail("stderr of the action: %s", strerror(-rc));
+		die("stderr of the action: %s", strerror(-rc));
 	if (result->result != NULL && run->into_fd >= 0) {
 		rc = outputs_write(run->cas, result->arena, result->result, run->into_fd, &err);
 		if (rc != 0)
-			fail("output %s", err.text[0] != '\0' ? err.text : strerror(-rc));
+			die("output %s", err.text[0] != '\0' ? err.text : strerror(-rc));
 	}
 	return exit_status(result);
 }
@@ -275,15 +275,15 @@ command_run(struct tool *tool, int argc, char **argv)
 	run.cas = tool_cas(tool, true);
 	root = ingest_input(&run);
 	if (action_build(run.cas, &run.spec, &root, &action, &err) != 0)
-		fail("%s", err.text);
+		die("%s", err.text);
 	host_catch_signals();
 	job_submit(&message, 1, &action, &run.spec);
 	rc = channel_send_wait(run.channel, &message, -1);
 	if (rc != 0)
-		fail("%s: cannot reach the host: %s", tool->state, strerror(-rc));
+		die("%s: cannot reach the host: %s", tool->state, strerror(-rc));
 	wait_done(tool, &run, &message);
 	if (job_result_read(run.cas, &message.done, &result, &err) != 0)
-		fail("%s", err.text);
+		die("%s", err.text);
 	status = deliver(&run, &result);
 	job_result_free(&result);
 	cas_close(run.cas);

@@ -96,7 +96,7 @@ print_once(struct tool *tool, const struct stat_options *options)
 	else
 		print_plain(options, values);
 	if (fflush(stdout) != 0)
-		fail("cannot write to stdout: %s", strerror(errno));
+		die("cannot write to stdout: %s", strerror(errno));
 }
 
 static void

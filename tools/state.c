@@ -21,14 +21,14 @@ tool_make_path(const char *path, mode_t mode)
 	char *slash = part;
 
 	if (strlcpy(part, path, sizeof(part)) >= sizeof(part))
-		fail("%s: the path is too long", path);
+		die("%s: the path is too long", path);
 	while ((slash = strchr(slash + 1, '/')) != NULL) {
 		*slash = '\0';
 		(void)mkdir(part, 0755); /* the last one tells */
 		*slash = '/';
 	}
 	if (mkdir(part, mode) != 0 && errno != EEXIST)
-		fail("%s: cannot make the directory: %s", path, strerror(errno));
+		die("%s: cannot make the directory: %s", path, strerror(errno));
 }
 
 void
@@ -38,16 +38,16 @@ tool_state(struct tool *tool, bool make)
 	int rc = state_path_choose(tool->state_option, path, sizeof(path));
 
 	if (rc != 0)
-		fail("cannot tell which state directory is meant: %s: give --state", strerror(-rc));
+		die("cannot tell which state directory is meant: %s: give --state", strerror(-rc));
 	if (make)
 		tool_make_path(path, 0711);
 	tool->state_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (tool->state_fd < 0 && errno == ENOENT)
-		fail("%s: no state directory there: start a host (rametd) or give --state", path);
+		die("%s: no state directory there: start a host (rametd) or give --state", path);
 	if (tool->state_fd < 0)
-		fail("%s: cannot open the state directory: %s", path, strerror(errno));
+		die("%s: cannot open the state directory: %s", path, strerror(errno));
 	if (realpath(path, tool->state) == NULL)
-		fail("%s: %s", path, strerror(errno));
+		die("%s: %s", path, strerror(errno));
 }
 
 struct cas *
@@ -58,7 +58,7 @@ tool_cas(struct tool *tool, bool writable)
 	int rc = cas_open(tool->state_fd, writable, &cas, &err);
 
 	if (rc != 0)
-		fail("%s: cannot open the store: %s", tool->state,
+		die("%s: cannot open the store: %s", tool->state,
 		    err.text[0] != '\0' ? err.text : strerror(-rc));
 	return cas;
 }
@@ -71,9 +71,9 @@ tool_region(struct tool *tool)
 	int rc = region_attach(tool->state_fd, &region, &err);
 
 	if (rc == -ENOENT)
-		fail("%s: no index there yet: no host has run (start rametd)", tool->state);
+		die("%s: no index there yet: no host has run (start rametd)", tool->state);
 	if (rc != 0)
-		fail("%s: cannot attach the index: %s", tool->state,
+		die("%s: cannot attach the index: %s", tool->state,
 		    err.text[0] != '\0' ? err.text : strerror(-rc));
 	return region;
 }

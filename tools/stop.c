@@ -33,7 +33,7 @@ wait_gone(struct tool *tool, struct channel *channel)
 			rc = -EINTR;
 	}
 	if (rc == -EINTR)
-		fail("interrupted: the host in %s goes on stopping", tool->state);
+		die("interrupted: the host in %s goes on stopping", tool->state);
 }
 
 int

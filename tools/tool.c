@@ -9,7 +9,7 @@
 int fail_status = 1;
 
 void
-fail(const char *format, ...)
+die(const char *format, ...)
 {
 	va_list args;
 
@@ -72,7 +72,7 @@ xcalloc(size_t count, size_t size)
 	void *at = calloc(count == 0 ? 1 : count, size);
 
 	if (at == NULL)
-		fail("out of memory");
+		die("out of memory");
 	return at;
 }
 
@@ -80,10 +80,10 @@ void *
 xrealloc(void *at, size_t count, size_t size)
 {
 	if (size != 0 && count > SIZE_MAX / size)
-		fail("out of memory");
+		die("out of memory");
 	at = realloc(at, count == 0 ? 1 : count * size);
 	if (at == NULL)
-		fail("out of memory");
+		die("out of memory");
 	return at;
 }
 
@@ -93,7 +93,7 @@ xstrdup(const char *text)
 	char *copy = strdup(text);
 
 	if (copy == NULL)
-		fail("out of memory");
+		die("out of memory");
 	return copy;
 }
 
@@ -108,7 +108,7 @@ xprintf(const char *format, ...)
 	len = vasprintf(&text, format, args);
 	va_end(args);
 	if (len < 0)
-		fail("out of memory");
+		die("out of memory");
 	return text;
 }
 

@@ -2,9 +2,9 @@
  * What all commands of `ramet` share: the command table, errors, the state directory, options.
  *
  * One process, one thread, one command.  A command returns its exit status; what it cannot go on
- * from ends in fail(), which prints "ramet: ..." and exits with fail_status (1; 125 for `ramet
+ * from ends in die(), which prints "ramet: ..." and exits with fail_status (1; 125 for `ramet
  * run`, whose other statuses are the action's).  Bad usage exits with 2.  A command that has
- * something half done on disk takes it back before it calls fail().
+ * something half done on disk takes it back before it calls die().
  */
 #ifndef TOOLS_TOOL_H
 #define TOOLS_TOOL_H
@@ -37,7 +37,7 @@ struct command {
 extern const struct command command_table[]; /* ends with a NULL name */
 
 extern int fail_status;
-_Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+_Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void usage_error(struct tool *tool, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void command_help(const struct command *command);
