@@ -21,6 +21,8 @@ void
 tree_loader_free(struct tree_loader *loader)
 {
 	free(loader->missing);
+	digest_map_fini(&loader->noted);
+	loader->noted = (struct digest_map){0};
 	loader->missing = NULL;
 	loader->missing_count = loader->missing_room = 0;
 }
@@ -77,10 +79,11 @@ dir_of(struct tree_loader *loader, const struct digest *digest, bool *ret_new)
 int
 tree_note_missing(struct tree_loader *loader, const struct digest *digest)
 {
-	for (size_t i = 0; i < loader->missing_count; i++) {
-		if (digest_equal(&loader->missing[i], digest))
-			return 0;
-	}
+	bool is_new;
+
+	digest_map_add(&loader->noted, digest, &is_new);
+	if (!is_new)
+		return 0;
 	if (loader->missing_count == loader->missing_room) {
 		size_t room = loader->missing_room == 0 ? 64 : loader->missing_room * 2;
 		struct digest *grown = reallocarray(loader->missing, room, sizeof *grown);

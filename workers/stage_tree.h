@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/error_text.h"
+#include "cas/digest_map.h"
 #include "cas/reapi.h"
 #include "cas/store.h"
 #include "shm/index.h"
@@ -36,6 +37,7 @@ struct tree_loader {
 	size_t bucket_count, count;
 	struct digest *missing; /* malloc'ed; the caller takes it */
 	size_t missing_count, missing_room;
+	struct digest_map noted; /* those in missing */
 };
 
 void tree_loader_start(struct tree_loader *loader, struct cas *cas, struct arena *arena);
