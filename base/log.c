@@ -29,7 +29,7 @@ log_name(const char *format, ...)
 	va_end(ap);
 }
 
-static void
+__attribute__((format(printf, 3, 0))) static void
 log_line(enum log_level level, int error, const char *format, va_list ap)
 {
 	char line[2048];
