@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -7,8 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "janitor/internal.h"
+
+enum { SET_ASIDE_AGE_S = 7 * 86400 };
 
 /* Each name in a folder of the state directory; 0 or -errno ends it. */
 static int
@@ -138,6 +143,27 @@ clean_tree(struct janitor *janitor, const char *name)
 	    index_read(janitor->region, entry, &info) == 0)
 		return; /* somebody's: READY, or being built, or leaving */
 	clean_unknown(janitor, name, &directory);
+}
+
+/* An index that could not be trusted is kept for a week, for whoever wants to know why. */
+static void
+clean_index(struct janitor *janitor, const char *name)
+{
+	int state_fd = janitor->config->state_fd;
+	struct stat st;
+
+	if (strncmp(name, "index.bad.", 10) != 0 && strncmp(name, "index.unclean.", 14) != 0)
+		return;
+	if (fstatat(state_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	    st.st_mtime + SET_ASIDE_AGE_S < (time_t)clock_realtime_s() &&
+	    unlinkat(state_fd, name, 0) == 0)
+		log_info("%s: deleted, being a week old", name);
+}
+
+int
+clean_indexes(struct janitor *janitor)
+{
+	return each_name(janitor, ".", clean_index);
 }
 
 int

@@ -57,7 +57,8 @@ int evict_trees_to_limits(struct janitor *janitor);
 /* What a dead janitor left LEAVING. */
 int evict_trees_resume(struct janitor *janitor);
 
-/* clean.c: what the dead left in sandboxes/ and trees/. */
+/* clean.c: what the dead left in sandboxes/ and trees/, and indexes set aside long ago. */
+int clean_indexes(struct janitor *janitor);
 int clean_sandboxes(struct janitor *janitor);
 int clean_trees(struct janitor *janitor);
 

@@ -90,6 +90,8 @@ janitor_sweep(struct janitor *janitor)
 		rc = clean_sandboxes(janitor);
 	if (rc == 0 && round)
 		rc = clean_trees(janitor);
+	if (rc == 0 && round)
+		rc = clean_indexes(janitor);
 	if (rc == 0)
 		rc = evict_trees_to_limits(janitor);
 	if (rc == 0)

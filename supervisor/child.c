@@ -20,7 +20,7 @@
 #include "workers/sandbox.h"
 #include "workers/worker.h"
 
-enum { START_MS_MAX = 60000, STOP_MS_MAX = 5000, SETTLED_US = 10000000 };
+enum { START_MS_MAX = 60000, STOP_MS_MAX = 5000, CANCEL_MS_MAX = 30000, SETTLED_US = 10000000 };
 
 static void
 set_timer(struct child *child, unsigned ms)
@@ -327,6 +327,7 @@ child_do(struct child *child, enum child_do action)
 		pool_child_ready(child->host, child);
 		break;
 	case CHILD_DO_TAKE:
+		event_del(&child->timer);
 		child->has_worked = true;
 		pool_dispatch(child->host);
 		break;
@@ -395,4 +396,11 @@ child_send(struct child *child, const struct message *message)
 {
 	if (child->peer != NULL)
 		peer_send(child->peer, message);
+}
+
+void
+child_cancel(struct child *child, const struct message *message)
+{
+	child_send(child, message);
+	set_timer(child, child->host->config->kill_grace_ms + CANCEL_MS_MAX);
 }

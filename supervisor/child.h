@@ -50,4 +50,7 @@ void child_reaped(struct child *child, int status);
 void child_give(struct child *child, struct job *job);
 void child_send(struct child *child, const struct message *message);
 
+/* The busy child's job is to end; one that does not let go of it in time is killed. */
+void child_cancel(struct child *child, const struct message *message);
+
 #endif

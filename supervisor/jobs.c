@@ -179,7 +179,7 @@ jobs_cancel(struct supervisor *host, struct job *job)
 		return;
 	job->cancelled = true;
 	message.cancel.job = job->number;
-	child_send(job->worker, &message);
+	child_cancel(job->worker, &message);
 }
 
 void

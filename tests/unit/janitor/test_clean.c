@@ -107,6 +107,28 @@ half_built_trees_of_the_dead(void **state)
 }
 
 static void
+indexes_set_aside_a_week_ago(void **state)
+{
+	struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+	int fd = host.config.state_fd;
+
+	host_make_file(&host, "index.bad.1");
+	host_make_file(&host, "index.bad.2");
+	host_make_file(&host, "index.unclean.1");
+	host_make_file(&host, "notes");
+	assert_int_equal(utimensat(fd, "index.bad.1", old, 0), 0);
+	assert_int_equal(utimensat(fd, "index.unclean.1", old, 0), 0);
+	assert_int_equal(utimensat(fd, "notes", old, 0), 0);
+	assert_int_equal(utimensat(fd, "index", old, 0), 0);
+	assert_int_equal(clean_indexes(&host.janitor), 0);
+	assert_false(host_has(&host, "index.bad.1"));
+	assert_true(host_has(&host, "index.bad.2"));
+	assert_false(host_has(&host, "index.unclean.1"));
+	assert_true(host_has(&host, "notes"));
+	assert_true(host_has(&host, "index"));
+}
+
+static void
 trash_goes_whatever_its_modes(void **state)
 {
 	uint64_t counters[COUNTER_COUNT];
@@ -152,6 +174,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(sandboxes_of_no_live_slot, open_host, close_host),
 	    cmocka_unit_test_setup_teardown(trees_without_an_entry, open_host, close_host),
 	    cmocka_unit_test_setup_teardown(half_built_trees_of_the_dead, open_host, close_host),
+	    cmocka_unit_test_setup_teardown(indexes_set_aside_a_week_ago, open_host, close_host),
 	    cmocka_unit_test_setup_teardown(trash_goes_whatever_its_modes, open_host, close_host),
 	    cmocka_unit_test_setup_teardown(
 		trash_leaves_shared_inodes_alone, open_host, close_host),
