@@ -108,7 +108,7 @@ cas_ensure(struct cas *cas, const struct digest *digest, bool executable, bool *
 		*ret_made = false;
 		return 0;
 	}
-	if (rc != 0 && rc != -EUCLEAN)
+	if (rc != 0 && rc != -EILSEQ)
 		return rc;
 	rc = cas_usable(cas, true);
 	if (rc == 0)

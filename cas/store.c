@@ -188,7 +188,7 @@ blob_stat(struct cas *cas, const struct digest *digest, bool executable)
 	cas_blob_name(digest, executable, name);
 	if (fstatat(cas->cas_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return errno == ENOENT ? 0 : -errno;
-	return S_ISREG(st.st_mode) && st.st_size == digest->size_bytes ? 1 : -EUCLEAN;
+	return S_ISREG(st.st_mode) && st.st_size == digest->size_bytes ? 1 : -EILSEQ;
 }
 
 /*
@@ -205,9 +205,9 @@ blob_find(struct cas *cas, const struct digest *digest, bool *ret_executable)
 
 		if (rc == 1)
 			*ret_executable = executable;
-		if (rc != 0 && rc != -EUCLEAN)
+		if (rc != 0 && rc != -EILSEQ)
 			return rc;
-		suspect |= rc == -EUCLEAN;
+		suspect |= rc == -EILSEQ;
 	}
 	if (suspect)
 		blob_purge(cas, digest);
@@ -240,7 +240,7 @@ blob_open(struct cas *cas, const struct digest *digest, bool executable, int *re
 		return -errno;
 	rc = fstat(fd, &st) != 0 ? -errno : 0;
 	if (rc == 0 && (!S_ISREG(st.st_mode) || st.st_size != digest->size_bytes))
-		rc = -EUCLEAN;
+		rc = -EILSEQ;
 	if (rc != 0)
 		close(fd);
 	else
@@ -266,9 +266,9 @@ cas_open_blob(struct cas *cas, const struct digest *digest, int *ret_fd)
 	cas_touch(cas, digest);
 	for (int executable = 0; executable <= 1; executable++) {
 		rc = blob_open(cas, digest, executable, ret_fd);
-		if (rc != -ENOENT && rc != -EUCLEAN)
+		if (rc != -ENOENT && rc != -EILSEQ)
 			return rc;
-		suspect |= rc == -EUCLEAN;
+		suspect |= rc == -EILSEQ;
 	}
 	if (suspect)
 		blob_purge(cas, digest);

@@ -122,7 +122,7 @@ name_taken(struct cas *cas, const struct digest *digest, bool executable, const 
 {
 	int rc = blob_stat(cas, digest, executable);
 
-	if (rc != -EUCLEAN)
+	if (rc != -EILSEQ)
 		return rc;
 	rc = blob_unlink(cas, name);
 	return rc == -ENOENT ? 0 : rc;
