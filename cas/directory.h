@@ -55,6 +55,7 @@ int directory_store(
 /*
  * The root of `base` with `path` (a file or directory node below it) added or replaced; parents are
  * made.  For merging one action's outputs into another's input root.
+ * -EINVAL a bad path or one grafted twice; -ENOTDIR a file or symlink on the way.
  */
 struct tree_graft {
 	const char *path;

@@ -44,7 +44,10 @@ int cas_state_fd(const struct cas *cas);
 struct usage *cas_usage(const struct cas *cas);
 char *cas_blob_name(const struct digest *digest, bool executable, char *name);
 
-/* Present, with the right size?  1, 0 or -errno.  Touches. */
+/*
+ * Present, with the right size?  1, 0 or -errno.  Touches.  A file of another size is hashed, and
+ * dropped if it does not match its name; a mistaken size in the digest costs nobody a good blob.
+ */
 int cas_has(struct cas *cas, const struct digest *digest);
 void cas_touch(struct cas *cas, const struct digest *digest);
 
@@ -67,7 +70,8 @@ int cas_put_fd(struct cas *cas, int fd, struct digest *ret_digest);
  * An action's output, moved in by rename; then its owner becomes ours and its mode 0444 (0555 and
  * the name ".x" when executable).  The caller vouches that nobody can write to it any more.  A file
  * with several links, or on another volume, is copied instead.  The source name is gone afterwards
- * in the first case and left in the second; *ret_moved tells.
+ * in the first case and left in the second; *ret_moved tells.  -EINVAL: not a regular file (no
+ * symlink is followed).
  */
 int cas_put_move(struct cas *cas, int dirfd, const char *name, bool executable,
     struct digest *ret_digest, bool *ret_moved);
@@ -81,7 +85,8 @@ void cas_writer_abort(struct cas_writer *writer);
 
 /*
  * Makes sure that the blob's file with the wanted mode exists (the ".x" twin is made on first need;
- * either name alone is enough for the blob to be present).  *ret_made: it had to be made.
+ * either name alone is enough for the blob to be present).  *ret_made: it had to be made.  -EINVAL
+ * for the zero-byte blob, which has no file.
  */
 int cas_ensure(struct cas *cas, const struct digest *digest, bool executable, bool *ret_made);
 
