@@ -3,11 +3,12 @@
 
 T ?=
 FUZZ_S ?= 3
-CHECK_JOBS ?= 2
+CHECK_JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 CHECK_PLAN := $(BUILD)/check.plan
 RUN = tests/run --jobs $(CHECK_JOBS) --only '$(T)'
 PLAN = tests/plan --build '$(BUILD)' --fuzz-s $(FUZZ_S)
-SUB = @+$(MAKE) --no-print-directory -j$(CHECK_JOBS) WERROR=1 BUILD='$(BUILD)'
+SUB = @+$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(CHECK_JOBS)) \
+	WERROR=1 BUILD='$(BUILD)'
 
 .PHONY: tests-built fuzz-built unit scenario crash fuzz check check-built
 
@@ -43,7 +44,7 @@ fuzz:
 
 check:
 	@sh mk/deps.sh check
-	$(SUB) check-built
+	@+$(MAKE) --no-print-directory check-built
 
 check-built:
 	$(SUB) V=release CC=gcc all tests-built
