@@ -24,7 +24,8 @@ int directory_check(const ReapiDirectory *directory, struct error_text *err);
 
 /*
  * Visits every Directory of a tree once for each *distinct digest*, parents first, and every file
- * of each.  Depth is bounded (TREE_DEPTH_MAX).  A missing Directory is given to on_missing (NULL:
+ * of each.  Depth is bounded (TREE_DEPTH_MAX).  A missing Directory, or a corrupt
+ * one (dropped by then), is given to on_missing (NULL:
  * ends the walk with -ENOENT) and skipped.  Callbacks return 0 or -errno, which ends the walk.
  */
 enum { TREE_DEPTH_MAX = 512 };
