@@ -29,7 +29,7 @@ struct janitor {
 	uint64_t cleaned_us; /* CLOCK_MONOTONIC of the last full round, 0: none yet */
 	uint64_t repairs; /* slots repaired by then */
 	uint64_t scanned_us; /* of the last look at all index entries */
-	bool said_full, said_stuck;
+	bool said_full, said_stuck, said_volume;
 };
 
 int janitor_attend(struct janitor *janitor);

@@ -1,5 +1,7 @@
 #include "janitor/janitor.h"
 
+#include <sys/statvfs.h>
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +15,7 @@
 #include "shm/counters.h"
 #include "shm/usage.h"
 
-enum { CLEAN_EACH_US = 55 * 1000000 };
+enum { CLEAN_EACH_US = 55 * 1000000, VOLUME_FREE_PART = 50 };
 
 static int
 take_message(struct janitor *janitor, const struct message *message)
@@ -68,6 +70,28 @@ is_round_due(struct janitor *janitor)
 	return true;
 }
 
+/*
+ * An action that fills the volume fails by itself, and nobody reports it.  So each round looks;
+ * only then, for what fills the volume may be somebody else's, and the store is not to pay for it
+ * at once.
+ */
+static void
+look_at_volume(struct janitor *janitor)
+{
+	struct statvfs volume;
+
+	if (fstatvfs(janitor->config->state_fd, &volume) != 0)
+		return;
+	if (volume.f_bavail >= volume.f_blocks / VOLUME_FREE_PART) {
+		janitor->said_volume = false;
+		return;
+	}
+	if (!janitor->said_volume)
+		log_warn("the volume is nearly full: old blobs are evicted, a tenth a minute");
+	janitor->said_volume = true;
+	janitor->urgent = true;
+}
+
 static bool
 is_store_full(const struct janitor *janitor)
 {
@@ -81,10 +105,13 @@ is_store_full(const struct janitor *janitor)
 static int
 janitor_sweep(struct janitor *janitor)
 {
-	bool round = is_round_due(janitor), full = is_store_full(janitor);
+	bool round = is_round_due(janitor), full;
 	int rc = 0;
 
 	janitor->sweep = false;
+	if (round)
+		look_at_volume(janitor);
+	full = is_store_full(janitor);
 	setproctitle("janitor: sweeping");
 	if (round)
 		rc = clean_sandboxes(janitor);
