@@ -319,14 +319,13 @@ list_collect(struct collector *collector, int rootfd, char **paths, size_t count
 static void
 result_make_room(struct arena *arena, ReapiActionResult *result, size_t count)
 {
-	result->output_files = arena_alloc(arena, count * sizeof(*result->output_files));
-	result->output_directories =
-	    arena_alloc(arena, count * sizeof(*result->output_directories));
-	result->output_symlinks = arena_alloc(arena, count * sizeof(*result->output_symlinks));
-	result->output_file_symlinks =
-	    arena_alloc(arena, count * sizeof(*result->output_file_symlinks));
-	result->output_directory_symlinks =
-	    arena_alloc(arena, count * sizeof(*result->output_directory_symlinks));
+	size_t size = count * sizeof(void *);
+
+	result->output_files = arena_alloc(arena, size);
+	result->output_directories = arena_alloc(arena, size);
+	result->output_symlinks = arena_alloc(arena, size);
+	result->output_file_symlinks = arena_alloc(arena, size);
+	result->output_directory_symlinks = arena_alloc(arena, size);
 }
 
 /* What is moved for one output would be missing for the other. */

@@ -21,14 +21,14 @@ struct level {
 static int tree_collect(const struct level *parent, int fd, const char *path, const struct stat *st,
     struct digest *ret_digest);
 
-/* Room for one more, the array doubled when it is full. */
+/* Room for one more pointer, the array doubled when it is full. */
 #define GROW(arena, array, count)                                                                  \
 	do {                                                                                       \
 		if (((count) & ((count)-1)) == 0) {                                                \
 			size_t room_ = (count) == 0 ? 1 : (count)*2;                               \
-			void *more_ = arena_alloc((arena), room_ * sizeof(*(array)));              \
+			void *more_ = arena_alloc((arena), room_ * sizeof(void *));                \
 			if ((count) > 0)                                                           \
-				memcpy(more_, (array), (count) * sizeof(*(array)));                \
+				memcpy(more_, (array), (count) * sizeof(void *));                  \
 			(array) = more_;                                                           \
 		}                                                                                  \
 	} while (0)

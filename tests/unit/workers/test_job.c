@@ -51,7 +51,7 @@ client_new(const char *script)
 	    .action = REAPI_NEW(arena, action),
 	    .root = REAPI_NEW(arena, directory)};
 	char **argv = arena_alloc(arena, 3 * sizeof(*argv));
-	ReapiEnvironmentVariable **env = arena_alloc(arena, sizeof(*env));
+	ReapiEnvironmentVariable **env = arena_alloc(arena, sizeof(void *));
 
 	argv[0] = arena_strdup(arena, "/bin/sh");
 	argv[1] = arena_strdup(arena, "-c");
@@ -83,7 +83,7 @@ client_file(struct client *client, const char *name, const char *text)
 	assert_int_equal(cas_put_bytes(worker.cas, text, strlen(text), &digest), 0);
 	node->name = arena_strdup(arena, name);
 	node->digest = reapi_digest_new(arena, &digest);
-	client->root->files = arena_alloc(arena, sizeof(node));
+	client->root->files = arena_alloc(arena, sizeof(void *));
 	client->root->files[0] = node;
 	client->root->n_files = 1;
 }

@@ -431,8 +431,10 @@ test_host_is_read_only(void **state)
 	struct host *host = *state;
 	char script[5 * PATH_MAX];
 
-	if (!namespaces())
+	if (!namespaces()) {
+		print_message("skipped: there are no namespaces in isolation none\n");
 		skip();
+	}
 	snprintf(script, sizeof(script),
 	    "for d in / /usr /var/tmp /etc %s %s/sandboxes; do "
 	    "if (: > $d/ramet-test-wrote) 2>/dev/null; then echo wrote $d; fi; done; "
@@ -449,8 +451,10 @@ test_remount_is_refused(void **state)
 	struct host *host = *state;
 	char script[PATH_MAX + 256];
 
-	if (!namespaces())
+	if (!namespaces()) {
+		print_message("skipped: there are no namespaces in isolation none\n");
 		skip();
+	}
 	snprintf(script, sizeof(script),
 	    "mount -o remount,rw / 2>/dev/null && echo remounted; "
 	    "unshare -Urm sh -c 'mount -o remount,bind,rw /usr && echo remounted; umount %s && echo bare; "
@@ -468,8 +472,10 @@ test_inputs_are_read_only(void **state)
 	const struct stage_bind bind = {target, source, true};
 	int dir;
 
-	if (!namespaces())
+	if (!namespaces()) {
+		print_message("skipped: there are no namespaces in isolation none\n");
 		skip();
+	}
 	assert_int_equal(fs_mkdir_path(the_config.state_fd, "trees/one/sub", 0777), 0);
 	assert_int_equal(fs_open_beneath(the_config.state_fd, "trees/one/sub", &dir), 0);
 	script_put(dir, "input", "bytes\n", 0666);
@@ -496,8 +502,10 @@ test_binds_stay_beneath(void **state)
 	char target[] = "a/b", source[] = "trees", other_target[] = "c", other_source[] = "../..";
 	struct stage_bind bind = {target, source, true};
 
-	if (!namespaces())
+	if (!namespaces()) {
+		print_message("skipped: there are no namespaces in isolation none\n");
 		skip();
+	}
 	assert_int_equal(fs_mkdir(the_config.state_fd, "trees", 0755), 0);
 	assert_int_equal(symlinkat("/etc", host->sandbox.rootfd, "a"), 0);
 	host->binds = &bind;
@@ -515,8 +523,10 @@ test_private_tmp(void **state)
 {
 	struct host *host = *state;
 
-	if (!namespaces())
+	if (!namespaces()) {
+		print_message("skipped: there are no namespaces in isolation none\n");
 		skip();
+	}
 	assert_int_equal(
 	    host_run(host, "ls -A /tmp /dev/shm; echo x >/tmp/file && echo x >/dev/shm/file"), 0);
 	assert_string_equal(host_text(host, "stdout"), "/dev/shm:\n\n/tmp:\nramet\n");
@@ -530,8 +540,10 @@ test_host_processes_are_hidden(void **state)
 	struct host *host = *state;
 	char script[256];
 
-	if (!namespaces())
+	if (!namespaces()) {
+		print_message("skipped: there are no namespaces in isolation none\n");
 		skip();
+	}
 	snprintf(script, sizeof(script),
 	    "cd /proc; echo [0-9]*; kill -0 %d 2>/dev/null && echo seen; kill -9 1; kill -STOP 1; "
 	    "(: </proc/1/mem) 2>/dev/null && echo opened; readlink /proc/1/exe /proc/1/fd/3; hostname",
@@ -545,8 +557,10 @@ test_network_is_its_own(void **state)
 {
 	struct host *host = *state;
 
-	if (!namespaces())
+	if (!namespaces()) {
+		print_message("skipped: there are no namespaces in isolation none\n");
 		skip();
+	}
 	assert_int_equal(
 	    host_run(host, "cat /proc/net/dev | grep -c :; grep -q . /sys/class/net/lo/x; :"), 0);
 	assert_string_equal(host_text(host, "stdout"), "1\n");
@@ -560,8 +574,10 @@ test_state_socket_is_out_of_reach(void **state)
 	char script[PATH_MAX + 256];
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (!namespaces())
+	if (!namespaces()) {
+		print_message("skipped: there are no namespaces in isolation none\n");
 		skip();
+	}
 	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/ramet.sock",
 	    the_config.state_fd);
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
