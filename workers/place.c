@@ -22,6 +22,7 @@ struct source {
 	struct digest digest;
 	bool executable;
 	const char *name; /* in its directory */
+	const ReapiNodeProperties *properties; /* NULL: none that we honour */
 	char blob[CAS_NAME_SIZE + 1]; /* in the CAS */
 };
 
@@ -213,6 +214,29 @@ make_file(
 	return 0;
 }
 
+/* A time or mode of its own makes a file private: it can't be the blob's inode. */
+static int
+set_properties(const struct place_policy *policy, const struct source *source, int fd)
+{
+	const ReapiNodeProperties *properties = source->properties;
+
+	if (properties == NULL)
+		return 0;
+	if (properties->unix_mode != NULL) {
+		mode_t mode = (properties->unix_mode->value & 0555) | 0444;
+		if (fchmod(fd, policy->is_writable ? mode | 0200 : mode) != 0)
+			return -errno;
+	}
+	if (properties->mtime != NULL) {
+		struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+		times[1].tv_sec = (time_t)properties->mtime->seconds;
+		times[1].tv_nsec = properties->mtime->nanos;
+		if (futimens(fd, times) != 0)
+			return -errno;
+	}
+	return 0;
+}
+
 static int
 fill_file(struct placer *placer, enum place_way way, int in_fd, int out_fd)
 {
@@ -238,6 +262,8 @@ place_private(struct placer *placer, const struct place_policy *policy, enum pla
 	if (rc != 0)
 		goto out;
 	rc = fill_file(placer, way, in_fd, out_fd);
+	if (rc == 0)
+		rc = set_properties(policy, source, out_fd);
 	close(out_fd);
 	if (rc != 0)
 		unlinkat(dirfd, source->name, 0);
@@ -305,7 +331,10 @@ place_empty(struct placer *placer, const struct place_policy *policy, int dirfd,
 	if (rc != 0)
 		return placer_failed(placer, rc == -EEXIST ? -EINVAL : rc,
 		    rc == -EEXIST ? "clash" : "make it", source->name);
+	rc = set_properties(policy, source, fd);
 	close(fd);
+	if (rc != 0)
+		return placer_failed(placer, rc, "set its mode or time", source->name);
 	placer->tally.empty_files++;
 	placer->tally.files_all++;
 	return 0;
@@ -361,11 +390,22 @@ source_name(struct source *source, const ReapiDigest *digest)
 	    source->executable ? 3 : 1);
 }
 
+bool
+place_has_properties(const ReapiFileNode *file)
+{
+	return file->node_properties != NULL &&
+	    (file->node_properties->mtime != NULL || file->node_properties->unix_mode != NULL);
+}
+
 int
 place_file(
     struct placer *placer, const struct place_policy *policy, int dirfd, const ReapiFileNode *file)
 {
-	struct source source = {.executable = file->is_executable, .name = file->name};
+	struct source source = {
+	    .executable = file->is_executable,
+	    .name = file->name,
+	    .properties = place_has_properties(file) ? file->node_properties : NULL,
+	};
 
 	int rc = 0;
 	source_name(&source, file->digest);
@@ -375,6 +415,8 @@ place_file(
 
 	for (unsigned i = 0; i < policy->count; i++) {
 		enum place_way way = policy->order[i];
+		if (source.properties != NULL && way != PLACE_REFLINK && way != PLACE_COPY)
+			continue;
 		rc = place_by(placer, policy, way, dirfd, &source);
 		if (rc == 0) {
 			count_file(placer, way, (uint64_t)source.digest.size_bytes);

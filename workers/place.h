@@ -82,6 +82,8 @@ void placer_start(struct placer *placer); /* of an action: tally, clock, recorde
 
 int place_file(
     struct placer *placer, const struct place_policy *policy, int dirfd, const ReapiFileNode *file);
+/* Its own mtime or unix_mode: placed by reflink or copy, whatever the order says. */
+bool place_has_properties(const ReapiFileNode *file);
 int place_symlink(struct placer *placer, int dirfd, const ReapiSymlinkNode *symlink);
 int place_directory(struct placer *placer, uid_t owner, int dirfd, const char *name);
 /* An empty file for something to be mounted on, or to be filled by another. */

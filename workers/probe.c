@@ -96,13 +96,13 @@ try_private(int dirfd, struct probe *probe)
 
 	int rc = try_fill(dirfd, "reflink", fs_reflink);
 	reflink->us = (double)(clock_monotonic_us() - start);
-	way_says(reflink, rc, "cloned a file's extents");
+	way_says(reflink, rc, "cloning a file's extents");
 	if (rc != 0)
 		probe_explain_reflink(probe->volume, reflink);
 	start = clock_monotonic_us();
 	rc = try_fill(dirfd, "copy", fs_copy);
 	copy->us = (double)(clock_monotonic_us() - start);
-	way_says(copy, rc, "copied a file of %d bytes", FILE_BYTES);
+	way_says(copy, rc, "copying a file of %d bytes", FILE_BYTES);
 	if (rc != 0)
 		strlcpy(copy->remedy, "free some space, or choose another --state directory",
 		    sizeof copy->remedy);
@@ -121,7 +121,7 @@ try_clone(int dirfd, struct probe *probe)
 	if (rc == 0)
 		rc = fs_clone(dirfd, "tree", dirfd, "tree.clone");
 	way->us = (double)(clock_monotonic_us() - start);
-	way_says(way, rc, "cloned a directory (%s)",
+	way_says(way, rc, "cloning a directory (%s)",
 	    probe->clone_is_native ? "one call" : "file by file: this system has no clonefile");
 	probe->clone_is_native = probe->clone_is_native && rc == 0;
 }

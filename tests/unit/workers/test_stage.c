@@ -469,6 +469,43 @@ test_large_loose_files_are_bound(void **state)
 	release_ok(host);
 }
 
+/* An input with a time and a mode of its own has them, and the blob's inode has not. */
+static void
+test_node_properties(void **state)
+{
+	struct host *host = *state;
+	static const char *const names[] = {"sub/file", "file"};
+	ReapiDirectory *dirs[2] = {dir_new(host), dir_new(host)};
+	struct digest digest = host_put(host, "bytes", 5), root = digest_empty;
+	struct stat st;
+
+	for (int i = 0; i < 2; i++) {
+		ReapiFileNode *file = dir_add_digest(host, dirs[i], "file", &digest, false);
+		file->node_properties = REAPI_NEW(host->arena, node_properties);
+		file->node_properties->mtime =
+		    arena_alloc(host->arena, sizeof *file->node_properties->mtime);
+		google__protobuf__timestamp__init(file->node_properties->mtime);
+		file->node_properties->mtime->seconds = 86400;
+		file->node_properties->unix_mode =
+		    arena_alloc(host->arena, sizeof *file->node_properties->unix_mode);
+		google__protobuf__uint32_value__init(file->node_properties->unix_mode);
+		file->node_properties->unix_mode->value = 0750;
+		if (i == 1)
+			dir_add_dir(host, dirs[i], "sub", &root);
+		root = dir_put(host, dirs[i]);
+	}
+	host_stager(host, ENGINE_HARDLINK, ISOLATION_NONE, OTHER_UID);
+	assert_int_equal(host_stage_root(host, &root), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(fstatat(host->sandbox.rootfd, names[i], &st, 0), 0);
+		assert_int_equal(st.st_mtime, 86400);
+		assert_int_equal(st.st_mode & 07777, 0554);
+		assert_int_equal(st.st_nlink, 1);
+	}
+	assert_int_equal(host->report.fallbacks, 0);
+	release_ok(host);
+}
+
 /* Forced links where the action has our uid: what it wrote into is found, and dropped. */
 static void
 test_forced_links_are_checked(void **state)
@@ -592,6 +629,7 @@ main(void)
 	    T(test_deep),
 	    T(test_more_subtrees_than_leases),
 	    T(test_large_loose_files_are_bound),
+	    T(test_node_properties),
 	    T(test_forced_links_are_checked),
 	    T(test_rubbish_gives_way),
 	    T(test_busy_goes_without),
