@@ -67,6 +67,7 @@ class Bench:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             for line in process.stdout:
                 row = json.loads(line)
+                row.setdefault("ratio", row["median"] / row["limit"])
                 if self.only.search(row["name"]):
                     self.rows.append(row)
                     print_row(row)
