@@ -15,8 +15,14 @@
  *
  * Environment: exactly the Command's.  argv[0] with a slash is relative to the working directory
  * (if it is not there, to the input root: older clients mean that); a bare name is looked up in the
- * Command's PATH.  stdin is /dev/null; stdout and stderr are files, cut at log_cap_bytes (the rest
- * is thrown away and a line says so).  Timeout: SIGTERM to all, kill_grace_ms, SIGKILL to all.
+ * Command's PATH.  stdin is /dev/null; stdout and stderr become files, cut at log_cap_bytes (the
+ * rest is thrown away and a line says so).  Timeout: SIGTERM to all, kill_grace_ms, SIGKILL to all.
+ *
+ * The slot (may be NULL) names what repair has to end: the init; without namespaces the action's
+ * process group, for there the init must live on to end what has left the group.  runner_new
+ * ignores SIGPIPE in this process.  run_action may return while an init that is alone still exits;
+ * the next call, or runner_free, reaps it.  The result of an action that was killed by force says
+ * signal 9 and no usage.
  *
  * Errors of run_action are the host's (-errno, words in err); what the action did is in the result.
  * A program that cannot be executed is the action's failure: exit code 127 (not found) or 126, with
