@@ -24,7 +24,7 @@ struct run_batch {
 	json_t *inputs; /* directory and excludes -> digest */
 	FILE *metrics;
 	size_t *queue; /* items whose needs are met: queue_start..queue_end */
-	size_t queue_start, queue_end, window;
+	size_t queue_start, queue_end, window, in_flight;
 	bool quiet;
 };
 
@@ -172,7 +172,7 @@ item_submit(struct run_batch *run, size_t number)
 	if (rc != 0)
 		die("%s: cannot reach the host: %s", run->tool->state, strerror(-rc));
 	item->state = ITEM_SENT;
-	run->progress.running++;
+	run->in_flight++;
 }
 
 static void
@@ -243,6 +243,24 @@ sent_item(struct run_batch *run, uint64_t job)
 }
 
 static void
+take_started(struct run_batch *run, const struct msg_started *started)
+{
+	struct batch_item *item = sent_item(run, started->job);
+
+	if (item == NULL || item->started) /* a second try is no second action */
+		return;
+	item->started = true;
+	run->progress.running++;
+}
+
+static void
+item_back(struct run_batch *run, const struct batch_item *item)
+{
+	run->in_flight--;
+	run->progress.running -= item->started;
+}
+
+static void
 take_done(struct run_batch *run, const struct msg_done *done)
 {
 	struct batch_item *item = sent_item(run, done->job);
@@ -252,7 +270,7 @@ take_done(struct run_batch *run, const struct msg_done *done)
 
 	if (item == NULL)
 		return;
-	run->progress.running--;
+	item_back(run, item);
 	rc = job_result_read(run->cas, done, &result, &err);
 	if (rc != 0) {
 		say(run, item, err.text);
@@ -284,7 +302,7 @@ take_refused(struct run_batch *run, const struct msg_refused *refused)
 	msg_text_copy(refused->message, text, sizeof(text));
 	if (item == NULL)
 		die("the host refused: %s", text);
-	run->progress.running--;
+	item_back(run, item);
 	say(run, item, text);
 	item_failed(run, item);
 }
@@ -323,6 +341,8 @@ take_message(struct run_batch *run)
 	}
 	if (message.type == MSG_done)
 		take_done(run, &message.done);
+	else if (message.type == MSG_started)
+		take_started(run, &message.started);
 	else if (message.type == MSG_refused)
 		take_refused(run, &message.refused);
 }
@@ -334,12 +354,13 @@ run_all(struct run_batch *run)
 		if (run->batch.items[i].needs_left == 0)
 			run->queue[run->queue_end++] = i;
 	while (run->progress.finished < run->progress.total) {
-		while (run->queue_start < run->queue_end && run->progress.running < run->window &&
-		    host_interrupted() == 0) {
+		while (run->queue_start < run->queue_end && run->in_flight < run->window) {
+			if (host_interrupted() != 0)
+				cancel_and_exit(run);
 			item_submit(run, run->queue[run->queue_start++]);
 			progress_show(&run->progress);
 		}
-		if (run->progress.running > 0)
+		if (run->in_flight > 0)
 			take_message(run);
 		progress_show(&run->progress);
 	}
