@@ -30,8 +30,6 @@
 
 enum { BATCH = 100, BATCHES = 20, IN_FLIGHT_MAX = 64, WORKERS_MAX = 8, ACTIONS = 64 };
 
-extern char **environ;
-
 struct loop {
 	uint64_t begun_ns, ended_ns, each_ns[BATCH];
 };
@@ -69,6 +67,7 @@ put_actions(const char *state_dir, struct digest *actions)
 	struct error_text words;
 	struct cas *cas;
 	uint8_t salt;
+	unsigned i;
 	int fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
@@ -81,9 +80,10 @@ put_actions(const char *state_dir, struct digest *actions)
 	action->command_digest = reapi_digest_new(arena, &digest);
 	action->input_root_digest = reapi_digest_new(arena, &digest_empty);
 	action->do_not_cache = true;
-	for (salt = 0; salt < ACTIONS; salt++) {
+	for (i = 0; i < ACTIONS; i++) {
+		salt = (uint8_t)i;
 		action->salt = (ProtobufCBinaryData){.len = 1, .data = &salt};
-		put_message(cas, arena, &action->base, &actions[salt]);
+		put_message(cas, arena, &action->base, &actions[i]);
 	}
 	cas_close(cas);
 	close(fd);
@@ -117,10 +117,11 @@ spawn_one(void)
 {
 	static char program[] = "/bin/true";
 	char *argv[] = {program, NULL};
+	char *environment[] = {NULL}; /* the action has none either */
 	int status;
 	pid_t pid;
 
-	if (posix_spawn(&pid, program, NULL, NULL, argv, environ) != 0 ||
+	if (posix_spawn(&pid, program, NULL, NULL, argv, environment) != 0 ||
 	    waitpid(pid, &status, 0) != pid || status != 0)
 		errx(1, "cannot spawn %s", program);
 }

@@ -114,9 +114,8 @@ new_directory(struct arena *arena, unsigned files_max, unsigned directories_max)
 {
 	ReapiDirectory *directory = REAPI_NEW(arena, directory);
 
-	directory->files = arena_alloc(arena, (files_max + 1) * sizeof(*directory->files));
-	directory->directories =
-	    arena_alloc(arena, (directories_max + 1) * sizeof(*directory->directories));
+	directory->files = arena_alloc(arena, (files_max + 1) * sizeof(void *));
+	directory->directories = arena_alloc(arena, (directories_max + 1) * sizeof(void *));
 	return directory;
 }
 
@@ -143,7 +142,7 @@ shape_variant(struct cas *cas, struct filled_shape *filled)
 	unsigned i;
 
 	name_files(filled);
-	directories = arena_alloc(arena, filled->directory_count * sizeof(*directories));
+	directories = arena_alloc(arena, filled->directory_count * sizeof(void *));
 	for (i = 0; i < filled->directory_count; i++)
 		directories[i] =
 		    new_directory(arena, filled->shape->files, filled->directory_count);

@@ -36,7 +36,7 @@ struct trial {
 	struct bench_stager stager;
 	struct filled_shape *filled;
 	unsigned percent;
-	struct series *path_series; /* the whole, without the janitor's part */
+	struct series paths; /* the whole, without the janitor's part */
 	bool failed;
 };
 
@@ -169,7 +169,7 @@ whole(void *arg)
 		trial->failed = true;
 	run_in(trial, sandbox_root(&placed.sandbox, path, sizeof(path)), &placed.report, act);
 	bench_release(trial->host, &trial->stager, &placed);
-	series_add(trial->path_series, (double)(bench_now_ns() - start) / 1000);
+	series_add(&trial->paths, (double)(bench_now_ns() - start) / 1000);
 	bench_empty_trash(trial->host);
 	return bench_now_ns() - start;
 }
@@ -256,7 +256,7 @@ measure_whole(
     struct trial *trial, const struct selection *selection, enum engine engine, unsigned percent)
 {
 	struct series_bounds bounds = {.budget_ms = 400, .least = 3, .most = 100};
-	struct series wholes = {0}, paths = {0}, limits = {0};
+	struct series wholes = {0}, limits = {0};
 	char kind[32], whole_name[128], path_name[128];
 	bool whole_wanted, path_wanted;
 
@@ -269,11 +269,10 @@ measure_whole(
 	if (!whole_wanted && !path_wanted)
 		return;
 	trial->percent = percent;
-	trial->path_series = &paths;
 	reference_make(trial);
 	whole(trial);
 	in_place(trial);
-	series_clear(&paths);
+	series_clear(&trial->paths);
 	if (!trial->failed)
 		series_alternate(&bounds, 1000, whole, in_place, trial, &wholes, &limits);
 	tree_remove(trial, REFERENCE_TREE);
@@ -282,9 +281,9 @@ measure_whole(
 	if (!trial->failed && whole_wanted)
 		row_print(whole_name, "us", &wholes, "in place", &limits, 0);
 	if (!trial->failed && path_wanted)
-		row_print(path_name, "us", &paths, "in place", &limits, 0);
+		row_print(path_name, "us", &trial->paths, "in place", &limits, 0);
 	series_clear(&wholes);
-	series_clear(&paths);
+	series_clear(&trial->paths);
 	series_clear(&limits);
 }
 

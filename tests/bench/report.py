@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Puts the tables of a run into doc/bench.md: report.py build/bench.json doc/bench.md
+
+Everything from the heading "## The run" on is replaced.
+"""
+import datetime
+import json
+import os
+import sys
+
+from run import aim_of
+
+SECTIONS = [
+    ("Lookup, pin and unpin (ns)", ("lookup/",)),
+    ("Dispatch (us) and memory (KiB)", ("dispatch/", "memory/")),
+    ("The gate (us)", ("gate/",)),
+    ("Staging a tree never seen (us)", ("stage/cold/",)),
+    ("Staging the same root again (us)", ("stage/exact/",)),
+    ("The whole cost, the janitor's deletion included (us)", ("whole/",)),
+    ("The same without the janitor's deletion (us)", ("path/",)),
+]
+
+
+def line(row):
+    aim = aim_of(row["name"])
+    verdict = "" if aim is None else ("%g" % aim if row["ratio"] <= aim else "**%g missed**" % aim)
+    return "| %s | %d | %.5g | %.5g | %.5g | %.3f | %s |" % (
+        row["name"], row["n"], row["median"], row["p99"], row["limit"], row["ratio"], verdict)
+
+
+def table(title, rows):
+    limits = ", ".join(dict.fromkeys(row["limit_name"] for row in rows))
+    return ["", "### " + title, "", "Limit: %s." % limits, "",
+            "| name | n | median | p99 | limit | ratio | aim |", "|---|---|---|---|---|---|---|",
+            *map(line, rows)]
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as file:
+        rows = json.load(file)
+    system = os.uname()
+    day = datetime.date.fromtimestamp(os.stat(sys.argv[1]).st_mtime)
+    out = ["## The run", "", "`make bench`, %s, %s %s %s, %d cores." % (
+        day, system.sysname, system.release, system.machine, os.cpu_count())]
+    for title, prefixes in SECTIONS:
+        chosen = [row for row in rows if row["name"].startswith(prefixes)]
+        if chosen:
+            out += table(title, chosen)
+    with open(sys.argv[2], encoding="utf-8") as file:
+        text = file.read().split("## The run")[0]
+    with open(sys.argv[2], "w", encoding="utf-8") as file:
+        file.write(text + "\n".join(out) + "\n")
+
+
+if __name__ == "__main__":
+    main()
