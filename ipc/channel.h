@@ -4,11 +4,12 @@
  * Any process, one thread.  The descriptor is non-blocking and close-on-exec; the channel owns it.
  * Two ways of use:
  *   in an event loop: on readable channel_fill(), then channel_next() until -EAGAIN; channel_send()
- *     queues and tries to write; while channel_wants_write(), watch for writable and channel_flush();
- *   one thing at a time: channel_receive() and channel_send_wait() wait with poll(2).
+ *     queues and tries to write; while channel_wants_write(), watch for writable and
+ * channel_flush(); one thing at a time: channel_receive() and channel_send_wait() wait with
+ * poll(2).
  *
- * After -ECONNRESET from sending, what the peer sent before it went can still be read.  Messages of an
- * unknown type are skipped.  Sending never raises SIGPIPE.
+ * After -ECONNRESET from sending, what the peer sent before it went can still be read.  Messages of
+ * an unknown type are skipped.  Sending never raises SIGPIPE.
  *
  * Bounds: a frame of IPC_FRAME_MAX bytes; CHANNEL_QUEUE_MAX bytes unsent, then -ENOBUFS (the peer
  * does not read: drop it).  Errors: -ECONNRESET at the end of the stream, -EPROTO for malformed
@@ -52,7 +53,8 @@ int channel_send_wait(struct channel *channel, const struct message *message, in
 int channel_listen(int dirfd, const char *name, int *ret_fd, struct error_text *err);
 int channel_accept(int listen_fd, int *ret_fd);
 int channel_connect(int dirfd, const char *name, struct channel **ret_channel);
-int channel_pair(struct channel **ret_a, int *ret_b_fd); /* b's end for a child, inheritable by fork */
+int channel_pair(
+    struct channel **ret_a, int *ret_b_fd); /* b's end for a child, inheritable by fork */
 
 /* The peer's credentials; -errno. */
 int channel_peer(int fd, uint32_t *ret_uid, int32_t *ret_pid);

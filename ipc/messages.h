@@ -6,9 +6,9 @@
  * map from small integer keys to values.  Text and bytes in a decoded message point into the buffer
  * it was decoded from and live as long as it does.
  *
- * Everything decoded is input: lengths are capped by the schema, the walk is bounded (depth 4, 64 KiB)
- * before msgpack-c sees it (walk.h).  Errors: -EPROTO malformed, a key twice, a NUL in a text, or a
- * required field missing; -E2BIG over a cap; -ENOMSG an unknown type (the caller may skip it);
+ * Everything decoded is input: lengths are capped by the schema, the walk is bounded (depth 4, 64
+ * KiB) before msgpack-c sees it (walk.h).  Errors: -EPROTO malformed, a key twice, a NUL in a text,
+ * or a required field missing; -E2BIG over a cap; -ENOMSG an unknown type (the caller may skip it);
  * encoding also gives -EINVAL for a value that no decoder would take.
  */
 #ifndef IPC_MESSAGES_H
@@ -51,8 +51,8 @@ enum msg_type {
 };
 
 /*
- * has_<field> says whether a field came.  Sending: required fields always go; an optional one goes when
- * has_<field> is set or its value is not zero.
+ * has_<field> says whether a field came.  Sending: required fields always go; an optional one goes
+ * when has_<field> is set or its value is not zero.
  */
 #define IPC_FIELD(message, key, kind, max, field, required, help)                                  \
 	IPC_TYPE_##kind field;                                                                     \
@@ -83,12 +83,12 @@ struct message {
 };
 
 enum job_status {
-	JOB_OK,             /* the action ran to its end, whatever its exit code; or came from the cache */
-	JOB_TIMEOUT,        /* its timeout ended it; the result holds what there is */
-	JOB_MISSING,        /* blobs are missing: `missing` lists all */
-	JOB_INVALID,        /* the action cannot be run as it is: bad tree, bad path, bad Command */
-	JOB_FAILED,         /* the host could not run it (disk full, I/O error, ...) */
-	JOB_WORKER_LOST,    /* its worker died each time */
+	JOB_OK, /* the action ran to its end, whatever its exit code; or came from the cache */
+	JOB_TIMEOUT, /* its timeout ended it; the result holds what there is */
+	JOB_MISSING, /* blobs are missing: `missing` lists all */
+	JOB_INVALID, /* the action cannot be run as it is: bad tree, bad path, bad Command */
+	JOB_FAILED, /* the host could not run it (disk full, I/O error, ...) */
+	JOB_WORKER_LOST, /* its worker died each time */
 	JOB_CANCELLED,
 	JOB_STATUS_COUNT
 };
@@ -100,14 +100,14 @@ enum job_metric {
 	METRIC_BYTES_PLACED,
 	METRIC_SUBTREES_PLACED,
 	METRIC_DIRECTORIES_MADE,
-	METRIC_SUBTREES_BUILT,   /* those of SUBTREES_PLACED that had to be built first */
+	METRIC_SUBTREES_BUILT, /* those of SUBTREES_PLACED that had to be built first */
 	METRIC_QUEUE_US,
 	METRIC_LOAD_US,
 	METRIC_STAGE_US,
 	METRIC_EXEC_US,
 	METRIC_COLLECT_US,
 	METRIC_TOTAL_US,
-	METRIC_MAX_RSS,          /* bytes */
+	METRIC_MAX_RSS, /* bytes */
 	METRIC_USER_US,
 	METRIC_SYSTEM_US,
 	METRIC_OUTPUT_FILES,
