@@ -254,20 +254,6 @@ child_repair(struct child *child, char *how, size_t size)
 	return repaired.action_pid;
 }
 
-static bool
-is_ours(void *arg, pid_t pid)
-{
-	struct supervisor *host = arg;
-	unsigned i;
-
-	if (host->janitor.pid == pid)
-		return true;
-	for (i = 0; i < SLOT_WORKERS_MAX; i++)
-		if (host->workers[i].pid == pid)
-			return true;
-	return false;
-}
-
 static void
 child_ended(struct child *child, char *how, size_t size)
 {
@@ -279,7 +265,7 @@ child_ended(struct child *child, char *how, size_t size)
 	child->peer = NULL;
 	action_pid = child_repair(child, how, size);
 	child->pid = 0;
-	strays = process_kill_strays(is_ours, child->host, action_pid);
+	strays = process_kill_strays(pool_knows, child->host, action_pid);
 	if (strays > 0)
 		log_info("%s left %u processes, killed", child->name, strays);
 }

@@ -168,10 +168,10 @@ find_child(struct supervisor *host, pid_t pid)
 	return NULL;
 }
 
-static bool
-is_known(void *arg, pid_t pid)
+bool
+pool_knows(void *host, pid_t pid)
 {
-	return find_child(arg, pid) != NULL;
+	return find_child(host, pid) != NULL;
 }
 
 /* An orphan's own children become ours when it goes, so each one reaped means another look. */
@@ -191,7 +191,7 @@ pool_reap(struct supervisor *host)
 			strays = true;
 	}
 	if (strays)
-		process_kill_strays(is_known, host, 0);
+		process_kill_strays(pool_knows, host, 0);
 }
 
 void

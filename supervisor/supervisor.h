@@ -70,6 +70,7 @@ void pool_halt(struct supervisor *host);
 void pool_dispatch(struct supervisor *host);
 void pool_reap(struct supervisor *host);
 bool pool_is_empty(const struct supervisor *host);
+bool pool_knows(void *host, pid_t pid); /* a child of ours, no stray */
 void pool_child_ready(struct supervisor *host, struct child *child);
 void pool_child_gone(struct supervisor *host, struct child *child);
 void pool_forget_others(struct supervisor *host, const struct child *child);
