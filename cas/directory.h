@@ -28,7 +28,12 @@ int directory_check(const ReapiDirectory *directory, struct error_text *err);
  * one (dropped by then), is given to on_missing (NULL:
  * ends the walk with -ENOENT) and skipped.  Callbacks return 0 or -errno, which ends the walk.
  */
-enum { TREE_DEPTH_MAX = 512 };
+enum {
+	TREE_DEPTH_MAX = 512,
+	/* Entries a tree may have once written out: a few shared Directories can name 2^200 of
+	   them. */
+	TREE_ENTRIES_MAX = 4 << 20,
+};
 struct tree_visitor {
 	void *arg;
 	int (*on_directory)(

@@ -10,6 +10,8 @@
  * them). */
 enum { LINK_US = 12, BIND_US = 25, COMPOSED_FILES_MIN = 32 };
 
+enum { PLAN_NODES_MAX = 1 << 20 };
+
 static int plan_directory(
     struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err);
 static int plan_child(struct planner *planner, struct plan_node *parent,
@@ -134,6 +136,9 @@ plan_child(struct planner *planner, struct plan_node *parent, const ReapiDirecto
 {
 	struct plan_node *node = node_new(planner, parent, from->name);
 
+	if (++planner->nodes > PLAN_NODES_MAX)
+		return error_set(err, -EINVAL, "input tree: more than %d directories to be made",
+		    PLAN_NODES_MAX);
 	int rc = reapi_digest_get(from->digest, &node->digest);
 	if (rc != 0)
 		return error_set(err, rc, "%s: a broken digest", node->path);

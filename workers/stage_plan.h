@@ -54,6 +54,7 @@ struct planner {
 	struct arena *arena;
 	bool use_cached; /* cached trees may be used and built */
 	unsigned cached_left; /* how many more */
+	unsigned nodes; /* planned so far */
 	struct plan_seen *seen; /* PLAN_SEEN; lives with the stager */
 };
 

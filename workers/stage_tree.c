@@ -131,15 +131,22 @@ tree_load_one(struct tree_loader *loader, const struct digest *digest, struct tr
 	return 0;
 }
 
-static void
-count_child(struct tree_dir *dir, const struct tree_dir *child)
+/* What is counted stays far below what its fields hold: each part is within the limit. */
+static int
+count_child(struct tree_dir *dir, const struct tree_dir *child, struct error_text *err)
 {
+	struct index_tree *totals = &dir->totals;
+
 	dir->totals.files += child->totals.files;
 	dir->totals.directories += child->totals.directories;
 	dir->totals.symlinks += child->totals.symlinks;
 	dir->totals.bytes += child->totals.bytes;
 	if (child->height + 1 > dir->height)
 		dir->height = child->height + 1;
+	if ((uint64_t)totals->files + totals->directories + totals->symlinks > TREE_ENTRIES_MAX)
+		return error_set(
+		    err, -EINVAL, "input tree: more than %d entries", TREE_ENTRIES_MAX);
+	return 0;
 }
 
 static int
@@ -167,9 +174,10 @@ tree_load(struct tree_loader *loader, const struct digest *digest, unsigned dept
 			rc = reapi_digest_get(dir->message->directories[i]->digest, &child);
 			if (rc == 0)
 				rc = tree_load(loader, &child, depth + 1, &dir->children[i], err);
+			if (rc == 0)
+				rc = count_child(dir, dir->children[i], err);
 			if (rc != 0)
 				return rc;
-			count_child(dir, dir->children[i]);
 		}
 		dir->children_read = true;
 	}

@@ -416,6 +416,36 @@ test_deep(void **state)
 	release_ok(host);
 }
 
+/* Forty Directories, each named twice by the one above: 2^40 paths.  Refused, nothing placed. */
+static void
+test_too_many_entries(void **state)
+{
+	static const char *const whole[] = {"down"};
+	struct host *host = *state;
+	struct digest digest = digest_empty;
+
+	for (int i = 0; i < 40; i++) {
+		ReapiDirectory *dir = dir_new(host);
+		dir_add_file(host, dir, "f", "many", false);
+		if (i > 0) {
+			dir_add_dir(host, dir, "down", &digest);
+			dir_add_dir(host, dir, "twin", &digest);
+		}
+		digest = dir_put(host, dir);
+	}
+	for (int i = 0; i < 2; i++) {
+		struct stage_request request = {.root = digest,
+		    .working_directory = "",
+		    .output_directories = whole,
+		    .output_directory_count = (size_t)i};
+		host_stager(host, ENGINE_AUTO, ISOLATION_ROOT, geteuid());
+		assert_int_equal(host_stage(host, &request), -EINVAL);
+		assert_non_null(strstr(host->err.text, "more than"));
+		assert_int_equal(faccessat(host->sandbox.rootfd, "down", F_OK, 0), -1);
+		release_ok(host);
+	}
+}
+
 static void
 test_more_subtrees_than_leases(void **state)
 {
@@ -627,6 +657,7 @@ main(void)
 	    T(test_all_missing_are_listed),
 	    T(test_bad_trees_are_refused_whole),
 	    T(test_deep),
+	    T(test_too_many_entries),
 	    T(test_more_subtrees_than_leases),
 	    T(test_large_loose_files_are_bound),
 	    T(test_node_properties),
