@@ -30,6 +30,15 @@ static const enum engine ways[] = {
 static const unsigned touched[] = {0, 10, 100};
 enum { WAYS = sizeof(ways) / sizeof(ways[0]), TOUCHED = sizeof(touched) / sizeof(touched[0]) };
 
+/* Rows that have an aim get more time, the others enough to tell. */
+enum {
+	COLD_LINK_MS = 1000,
+	COLD_OTHER_MS = 300,
+	EXACT_MS = 300,
+	WHOLE_BIND_MS = 600,
+	WHOLE_OTHER_MS = 200
+};
+
 /* What one measurement works on: the argument of all series_measure functions here. */
 struct trial {
 	struct bench_host *host;
@@ -234,10 +243,11 @@ measure_staging(struct trial *trial, const struct selection *selection, enum eng
 
 	row_name(name, sizeof(name), "stage/cold", trial->filled->shape, engine, selection->fs);
 	if (wanted(selection, name))
-		compare(trial, name, 600, place_new, "linkat loop", link_loop);
+		compare(trial, name, engine == ENGINE_HARDLINK ? COLD_LINK_MS : COLD_OTHER_MS,
+		    place_new, "linkat loop", link_loop);
 	row_name(name, sizeof(name), "stage/exact", trial->filled->shape, engine, selection->fs);
 	if (engine == ENGINE_BIND && wanted(selection, name))
-		compare(trial, name, 300, place, "linkat loop", link_loop);
+		compare(trial, name, EXACT_MS, place, "linkat loop", link_loop);
 }
 
 static void
@@ -255,7 +265,10 @@ static void
 measure_whole(
     struct trial *trial, const struct selection *selection, enum engine engine, unsigned percent)
 {
-	struct series_bounds bounds = {.budget_ms = 400, .least = 3, .most = 100};
+	struct series_bounds bounds = {
+	    .budget_ms = engine == ENGINE_BIND ? WHOLE_BIND_MS : WHOLE_OTHER_MS,
+	    .least = 3,
+	    .most = 200};
 	struct series wholes = {0}, limits = {0};
 	char kind[32], whole_name[128], path_name[128];
 	bool whole_wanted, path_wanted;
