@@ -24,11 +24,21 @@ struct item {
 
 struct sweep {
 	struct cas *cas;
-	uint32_t bound_s; /* last used before this: may go */
+	const struct evict_policy *policy;
+	uint32_t bound_s; /* last used before this: may go, unless a job needs it */
 	struct item *items;
 	size_t count, room;
 	struct evict_stats stats;
 };
+
+static bool
+is_needed(const struct sweep *sweep, uint32_t stamp)
+{
+	const struct evict_policy *policy = sweep->policy;
+	uint32_t since_s = policy->needed_since_s == NULL ? 0 : policy->needed_since_s(policy->arg);
+
+	return since_s != 0 && stamp >= since_s;
+}
 
 static int
 sweep_see(void *arg, const struct scan_entry *entry)
@@ -40,7 +50,7 @@ sweep_see(void *arg, const struct scan_entry *entry)
 	item.stamp = usage_stamp(sweep->cas->usage, &item.digest);
 	sweep->stats.blobs++;
 	sweep->stats.bytes += (uint64_t)entry->st.st_size;
-	if (item.stamp >= sweep->bound_s)
+	if (item.stamp >= sweep->bound_s || is_needed(sweep, item.stamp))
 		return 0;
 	if (entry->st.st_nlink > 1) {
 		sweep->stats.linked_bytes += (uint64_t)entry->st.st_size;
@@ -103,7 +113,7 @@ pair_remove(struct sweep *sweep, size_t at)
 		count++;
 	if (usage_evict_begin(sweep->cas->usage, &items[0].digest, items[0].stamp) != 0)
 		return count;
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count && !is_needed(sweep, items[0].stamp); i++)
 		item_remove(sweep, &items[i]);
 	usage_evict_end(sweep->cas->usage, &items[0].digest);
 	return count;
@@ -114,15 +124,13 @@ policy_bound(const struct evict_policy *policy)
 {
 	uint32_t from = policy->now_s != 0 ? policy->now_s : clock_realtime_s();
 
-	if (policy->oldest_job_s != 0 && policy->oldest_job_s < from)
-		from = policy->oldest_job_s;
 	return from > policy->grace_s ? from - policy->grace_s : 0;
 }
 
 int
 evict_run(struct cas *cas, const struct evict_policy *policy, struct evict_stats *ret_stats)
 {
-	struct sweep sweep = {.cas = cas, .bound_s = policy_bound(policy)};
+	struct sweep sweep = {.cas = cas, .policy = policy, .bound_s = policy_bound(policy)};
 	int64_t blobs = usage_blobs(cas->usage), bytes = usage_bytes(cas->usage);
 	uint64_t limit = policy->limit_bytes, target = limit / 10 * 9;
 	int rc = cas_usable(cas, true);

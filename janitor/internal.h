@@ -24,7 +24,6 @@ struct janitor {
 	struct slot *slot;
 	struct cas *cas;
 	struct channel *channel; /* NULL in tests: nobody to listen to */
-	uint32_t oldest_job_s;
 	bool sweep, urgent; /* asked for, not begun */
 	uint64_t cleaned_us; /* CLOCK_MONOTONIC of the last full round, 0: none yet */
 	uint64_t repairs; /* slots repaired by then */

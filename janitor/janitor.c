@@ -26,7 +26,6 @@ take_message(struct janitor *janitor, const struct message *message)
 		return -EPROTO;
 	janitor->sweep = true;
 	janitor->urgent = janitor->urgent || message->sweep.urgent;
-	janitor->oldest_job_s = (uint32_t)message->sweep.oldest_job_s;
 	return 0;
 }
 

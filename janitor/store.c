@@ -57,13 +57,20 @@ let_go_of_trees(struct janitor *janitor, uint64_t bytes, bool *ret_some)
 	return trash_empty(janitor);
 }
 
+static uint32_t
+needed_since_s(void *region)
+{
+	return region_needed_since(region);
+}
+
 int
 store_evict(struct janitor *janitor)
 {
 	uint64_t limit = janitor->config->cas_size_bytes, held;
 	struct evict_policy policy = {
 	    .grace_s = janitor->config->cas_grace_s,
-	    .oldest_job_s = janitor->oldest_job_s,
+	    .needed_since_s = needed_since_s,
+	    .arg = janitor->region,
 	};
 	struct evict_stats stats;
 	bool some = true;

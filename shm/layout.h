@@ -64,6 +64,9 @@ struct layout_header {
 	shared_u32 opened_s;
 	shared_u32 clean_stop_s;
 
+	/* W: supervisor, seq.  R: janitor, seq: before each blob that it removes */
+	LAYOUT_ALIGNED shared_u32 needed_since_s;
+
 	/* W: supervisor, seq.  R: who looks at all slots, seq: none at or above it was ever
 	 * assigned */
 	LAYOUT_ALIGNED shared_u32 slot_high;

@@ -333,6 +333,7 @@ region_begin(struct region *region, const struct region_config *config)
 	region->clean_stop_s = atom_load_relaxed(&region->header->clean_stop_s);
 	atom_store_relaxed(&region->header->boot_id, boot_id);
 	atom_store_relaxed(&region->header->clean_stop_s, 0);
+	atom_store_seq(&region->header->needed_since_s, 0);
 	atom_store_relaxed(&region->header->opened_s, clock_realtime_s());
 	region_set_link_cap(region, config->link_cap != 0 ? config->link_cap : LINK_CAP_DEFAULT);
 }
@@ -443,6 +444,19 @@ region_mark_clean_stop(struct region *region)
 	CHECK(region->writable);
 	region->clean_stop_s = clock_realtime_s();
 	atom_store_relaxed(&region->header->clean_stop_s, region->clean_stop_s);
+}
+
+void
+region_set_needed_since(struct region *region, uint32_t since_s)
+{
+	CHECK(region->writable);
+	atom_store_seq(&region->header->needed_since_s, since_s);
+}
+
+uint32_t
+region_needed_since(const struct region *region)
+{
+	return atom_load_seq(&region->header->needed_since_s);
 }
 
 bool

@@ -53,8 +53,7 @@ control_sweep(struct supervisor *host, bool urgent)
 		return;
 	event_del(&host->sweep_soon);
 	message.sweep.urgent = message.sweep.has_urgent = urgent;
-	message.sweep.oldest_job_s = jobs_oldest_s(host);
-	message.sweep.has_oldest_job_s = true;
+	jobs_say_needed(host);
 	child_send(&host->janitor, &message);
 }
 

@@ -27,6 +27,20 @@ jobs_init(struct supervisor *host)
 	set_levels(host);
 }
 
+/* What the client had seen to be there by then is kept for its job, from before it is queued. */
+static void
+job_need(struct supervisor *host, struct job *job, const struct msg_submit *submit)
+{
+	uint32_t now_s = clock_realtime_s(), since_s = region_needed_since(host->region);
+	uint32_t grace_s = host->config->cas_grace_s;
+
+	job->needed_since_s = now_s > grace_s ? now_s - grace_s : 1;
+	if (submit->has_seen_s && submit->seen_s != 0 && submit->seen_s <= now_s)
+		job->needed_since_s = (uint32_t)submit->seen_s;
+	if (since_s == 0 || job->needed_since_s < since_s)
+		region_set_needed_since(host->region, job->needed_since_s);
+}
+
 int
 jobs_submit(struct supervisor *host, struct client *client, const struct msg_submit *submit)
 {
@@ -50,6 +64,7 @@ jobs_submit(struct supervisor *host, struct client *client, const struct msg_sub
 		free(job);
 		return rc;
 	}
+	job_need(host, job, submit);
 	job->number = ++host->last_job_number;
 	TAILQ_INSERT_TAIL(&host->jobs, job, arrival_link);
 	queue_put(&host->queue, job);
@@ -194,10 +209,14 @@ jobs_cancel_all(struct supervisor *host, const char *why)
 	}
 }
 
-uint64_t
-jobs_oldest_s(const struct supervisor *host)
+void
+jobs_say_needed(struct supervisor *host)
 {
-	const struct job *job = TAILQ_FIRST(&host->jobs);
+	const struct job *job;
+	uint32_t since_s = 0;
 
-	return job == NULL ? 0 : job->queued_us / 1000000;
+	TAILQ_FOREACH(job, &host->jobs, arrival_link)
+		if (since_s == 0 || job->needed_since_s < since_s)
+			since_s = job->needed_since_s;
+	region_set_needed_since(host->region, since_s);
 }

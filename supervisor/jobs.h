@@ -35,7 +35,7 @@ void jobs_cancel(struct supervisor *host, struct job *job);
 /* The host stops now: every job ends. */
 void jobs_cancel_all(struct supervisor *host, const char *why);
 
-/* CLOCK_REALTIME (s) of the oldest live job, 0 if there is none. */
-uint64_t jobs_oldest_s(const struct supervisor *host);
+/* Tells the janitor, through the index, since when blobs may be needed by the jobs that live now. */
+void jobs_say_needed(struct supervisor *host);
 
 #endif

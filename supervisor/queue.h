@@ -30,6 +30,7 @@ struct job {
 	int64_t priority;
 	uint64_t queued_us; /* CLOCK_REALTIME */
 	uint32_t attempt; /* tries begun */
+	uint32_t needed_since_s; /* CLOCK_REALTIME: its blobs were last used then or later */
 	bool queued, cancelled, skip_cache_lookup, guard_off;
 	struct digest action;
 	char label[129];

@@ -36,7 +36,7 @@ supervisor_forget(struct supervisor *host, const struct child *child)
 	pidfile_close(host->pidfile);
 	pool_forget_others(host, child);
 	TAILQ_FOREACH(client, &host->clients, link)
-	peer_forget(client->peer);
+		peer_forget(client->peer);
 }
 
 static int

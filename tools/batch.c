@@ -165,7 +165,7 @@ item_submit(struct run_batch *run, size_t number)
 		item_failed(run, item);
 		return;
 	}
-	job_submit(&message, number + 1, &action, &item->spec);
+	job_submit(&message, number + 1, &action, &item->spec, run->tool->started_s);
 	rc = channel_send(run->channel, &message);
 	if (rc == -ENOBUFS)
 		rc = channel_send_wait(run->channel, &message, -1);

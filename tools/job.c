@@ -12,7 +12,7 @@ enum { MISSING_TEXT_MAX = 64 << 20 };
 
 void
 job_submit(struct message *message, uint64_t job, const struct digest *action,
-    const struct action_spec *spec)
+    const struct action_spec *spec, uint32_t seen_s)
 {
 	const char *label = spec->name != NULL ? spec->name : spec->argv.items[0];
 
@@ -22,6 +22,7 @@ job_submit(struct message *message, uint64_t job, const struct digest *action,
 	message->submit.action = *action;
 	message->submit.skip_cache_lookup = spec->no_cache;
 	message->submit.guard_off = spec->guard_off;
+	message->submit.seen_s = seen_s;
 	message->submit.label = msg_text(label);
 	if (message->submit.label.len > 128)
 		message->submit.label.len = 128;

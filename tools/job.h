@@ -29,7 +29,7 @@ struct job_result {
 };
 
 void job_submit(struct message *message, uint64_t job, const struct digest *action,
-    const struct action_spec *spec);
+    const struct action_spec *spec, uint32_t seen_s);
 int job_result_read(struct cas *cas, const struct msg_done *done, struct job_result *result,
     struct error_text *err);
 void job_result_free(struct job_result *result);

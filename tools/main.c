@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "tools/tool.h"
 
 static void
@@ -89,7 +90,7 @@ int
 main(int argc, char **argv)
 {
 	static char program[] = "ramet";
-	struct tool tool = {.state_fd = -1};
+	struct tool tool = {.state_fd = -1, .started_s = clock_realtime_s()};
 	int first, status;
 
 	setlocale(LC_CTYPE, "");

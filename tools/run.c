@@ -277,7 +277,7 @@ command_run(struct tool *tool, int argc, char **argv)
 	if (action_build(run.cas, &run.spec, &root, &action, &err) != 0)
 		die("%s", err.text);
 	host_catch_signals();
-	job_submit(&message, 1, &action, &run.spec);
+	job_submit(&message, 1, &action, &run.spec, tool->started_s);
 	rc = channel_send_wait(run.channel, &message, -1);
 	if (rc != 0)
 		die("%s: cannot reach the host: %s", tool->state, strerror(-rc));

@@ -25,6 +25,7 @@ struct tool {
 	const char *state_option; /* --state, NULL when not given */
 	char state[PATH_MAX]; /* after tool_state: absolute */
 	int state_fd; /* after tool_state */
+	uint32_t started_s; /* CLOCK_REALTIME: blobs that we put or found were used then or later */
 };
 
 struct command {

@@ -50,6 +50,12 @@ test_counts(void **state)
 	assert_int_equal(usage_bytes(cas_usage(f->cas)), 13);
 }
 
+static uint32_t
+needed_since(void *arg)
+{
+	return *(uint32_t *)arg;
+}
+
 static void
 test_grace(void **state)
 {
@@ -63,10 +69,12 @@ test_grace(void **state)
 	assert_int_equal(stats.evicted_blobs, 0);
 	assert_true(stats.over_limit);
 	policy.now_s = used_s + 1000;
-	policy.oldest_job_s = used_s + 60; /* a live job may need what was there when it came */
+	uint32_t since_s = used_s; /* a live job's client saw it then */
+	policy.needed_since_s = needed_since;
+	policy.arg = &since_s;
 	assert_int_equal(evict_run(f->cas, &policy, &stats), 0);
 	assert_int_equal(stats.evicted_blobs, 0);
-	policy.oldest_job_s = 0;
+	since_s = used_s + 1;
 	policy.now_s = used_s + 61;
 	assert_int_equal(evict_run(f->cas, &policy, &stats), 0);
 	assert_int_equal(stats.evicted_blobs, 1);

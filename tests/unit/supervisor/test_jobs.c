@@ -247,7 +247,26 @@ the_queue_has_a_limit(void **state)
 		if (submit(i, 0) != 0)
 			fail_msg("job %u refused", i);
 	assert_int_equal(submit(JOBS_QUEUED_MAX, 0), -EBUSY);
-	assert_true(jobs_oldest_s(test.host) > 0);
+}
+
+/* What a client saw before it asked is needed until its job has ended. */
+static void
+the_janitor_is_told_what_is_needed(void **state)
+{
+	struct msg_submit early = {.job = 1, .seen_s = 1000, .has_seen_s = true};
+	struct msg_submit late = {.job = 2, .seen_s = 2000, .has_seen_s = true};
+
+	assert_int_equal(region_needed_since(test.host->region), 0);
+	assert_int_equal(jobs_submit(test.host, &test.client, &late), 0);
+	assert_int_equal(region_needed_since(test.host->region), 2000);
+	assert_int_equal(jobs_submit(test.host, &test.client, &early), 0);
+	assert_int_equal(region_needed_since(test.host->region), 1000);
+	jobs_cancel(test.host, TAILQ_NEXT(queue_first(&test.host->queue), arrival_link));
+	jobs_say_needed(test.host);
+	assert_int_equal(region_needed_since(test.host->region), 2000);
+	jobs_cancel(test.host, queue_first(&test.host->queue));
+	jobs_say_needed(test.host);
+	assert_int_equal(region_needed_since(test.host->region), 0);
 }
 
 int
@@ -263,6 +282,8 @@ main(void)
 	    cmocka_unit_test_setup_teardown(
 		nothing_is_given_out_before_the_store_is_trusted, open_host, close_host),
 	    cmocka_unit_test_setup_teardown(the_queue_has_a_limit, open_host, close_host),
+	    cmocka_unit_test_setup_teardown(
+		the_janitor_is_told_what_is_needed, open_host, close_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
