@@ -44,13 +44,13 @@ flags="-std=gnu17 -O1 -D_GNU_SOURCE -DRAMET_FAULTS -I. -I$BUILD/gen -DLIBBSD_OVE
 
 # The check must be able to fail: these calls are Linux's alone.
 cat >"$dir/seed/linux_only.c" <<'SEED'
-int pipe2(int fds[2], int flags);
+int memfd_create(const char *name, unsigned flags);
 int epoll_create1(int flags);
-int seed(int fds[2]);
+int seed(void);
 int
-seed(int fds[2])
+seed(void)
 {
-	return pipe2(fds, 0) + epoll_create1(0);
+	return memfd_create("", 0) + epoll_create1(0);
 }
 SEED
 
@@ -71,5 +71,5 @@ for target in aarch64-macos x86_64-macos; do
 		exit 1
 	}
 	"$venv/bin/python" mk/cross_symbols.py --target "$target" --seed "$out/$dir/seed/linux_only.o" \
-	    --expect pipe2 --expect epoll_create1 "$out"
+	    --expect memfd_create --expect epoll_create1 "$out"
 done
