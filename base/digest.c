@@ -57,15 +57,25 @@ digest_to_text(const struct digest *digest, char separator, char *text)
 	return text;
 }
 
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
-}
+/* A hex digit's value plus one, 0 for all else: no branch that depends on the digit. */
+static const uint8_t hex_values[256] = {
+    ['0'] = 1,
+    ['1'] = 2,
+    ['2'] = 3,
+    ['3'] = 4,
+    ['4'] = 5,
+    ['5'] = 6,
+    ['6'] = 7,
+    ['7'] = 8,
+    ['8'] = 9,
+    ['9'] = 10,
+    ['a'] = 11,
+    ['b'] = 12,
+    ['c'] = 13,
+    ['d'] = 14,
+    ['e'] = 15,
+    ['f'] = 16,
+};
 
 int
 digest_hash_from_hex(const char *hex, uint8_t *ret_hash)
@@ -73,12 +83,12 @@ digest_hash_from_hex(const char *hex, uint8_t *ret_hash)
 	uint8_t hash[DIGEST_HASH_BYTES];
 
 	for (int i = 0; i < DIGEST_HASH_BYTES; i++) {
-		int high = hex_value(hex[2 * i]);
-		int low = high < 0 ? -1 : hex_value(hex[2 * i + 1]);
+		unsigned high = hex_values[(uint8_t)hex[2 * i]];
+		unsigned low = high == 0 ? 0 : hex_values[(uint8_t)hex[2 * i + 1]];
 
-		if (low < 0)
+		if (low == 0)
 			return -EINVAL;
-		hash[i] = (uint8_t)(high << 4 | low);
+		hash[i] = (uint8_t)((high - 1) << 4 | (low - 1));
 	}
 	memcpy(ret_hash, hash, sizeof(hash));
 	return 0;

@@ -84,6 +84,8 @@ remove_entry(int top_fd, int dirfd, const char *name, unsigned depth)
 		return 0;
 	if (errno != EISDIR && errno != EPERM)
 		return -errno;
+	if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0) /* many are empty: mount points, say */
+		return 0;
 	return remove_directory(top_fd, dirfd, name, depth);
 }
 

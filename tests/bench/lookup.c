@@ -240,8 +240,9 @@ prepare(int state_fd, struct region **ret_region)
 int
 main(int argc, char **argv)
 {
-	char path[] = "/tmp/ramet-lookup-XXXXXX", *const standard[] = {"1", "2", "4", "16", "64"};
-	char *const *counts = argc > 1 ? argv + 1 : standard;
+	static const char *const standard[] = {"1", "2", "4", "16", "64"};
+	const char *const *counts = argc > 1 ? (const char *const *)argv + 1 : standard;
+	char path[] = "/tmp/ramet-lookup-XXXXXX";
 	int count = argc > 1 ? argc - 1 : 5, fd, rc;
 	struct region *region;
 
