@@ -23,8 +23,8 @@ struct evict_policy {
 	uint64_t limit_bytes; /* 0: no limit */
 	uint32_t grace_s;
 	uint32_t now_s; /* 0: the clock's; a test of the grace time need not wait */
-	/* Asked before each removal: blobs used at that second (CLOCK_REALTIME) or later may be needed
-	 * by a live job; 0: there is none.  NULL: nobody has jobs. */
+	/* Asked before each removal: blobs used at that second (CLOCK_REALTIME) or later may be
+	 * needed by a live job; 0: there is none.  NULL: nobody has jobs. */
 	uint32_t (*needed_since_s)(void *arg);
 	void *arg;
 };

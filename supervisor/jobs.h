@@ -35,7 +35,8 @@ void jobs_cancel(struct supervisor *host, struct job *job);
 /* The host stops now: every job ends. */
 void jobs_cancel_all(struct supervisor *host, const char *why);
 
-/* Tells the janitor, through the index, since when blobs may be needed by the jobs that live now. */
+/* Tells the janitor, through the index, since when blobs may be needed by the jobs that live now.
+ */
 void jobs_say_needed(struct supervisor *host);
 
 #endif
