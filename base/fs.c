@@ -47,9 +47,13 @@ fs_path_check(const char *path, int flags)
 int
 fs_mkdir(int dirfd, const char *name, mode_t mode)
 {
-	if (FAULTY(mkdirat, mkdirat(dirfd, name, mode)) == 0 || errno == EEXIST)
+	struct stat st;
+
+	if (FAULTY(mkdirat, mkdirat(dirfd, name, mode)) == 0)
 		return 0;
-	return -errno;
+	if (errno != EEXIST || fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 }
 
 /* Calls for each leading part of the path; opens as it goes, so that no symlink is followed. */

@@ -25,7 +25,8 @@ int fs_name_check(const char *name, size_t len);
 enum { FS_PATH_EMPTY_OK = 1 };
 int fs_path_check(const char *path, int flags);
 
-/* mkdir, and mkdir -p of a relative path below dirfd; an existing directory is fine. */
+/* mkdir, and mkdir -p of a relative path below dirfd; an existing directory is fine,
+ * anything else of that name (also a symlink to a directory) is -ENOTDIR. */
 int fs_mkdir(int dirfd, const char *name, mode_t mode);
 int fs_mkdir_path(int dirfd, const char *path, mode_t mode);
 

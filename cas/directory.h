@@ -44,6 +44,13 @@ int tree_walk(struct cas *cas, const struct digest *root, const struct tree_visi
     struct error_text *err);
 
 /*
+ * How many files, symlinks and directories lie below the root once it is written out: at most
+ * TREE_ENTRIES_MAX, else -EINVAL.  A missing Directory is -ENOENT.
+ */
+int tree_count(
+    struct cas *cas, const struct digest *root, uint32_t *ret_entries, struct error_text *err);
+
+/*
  * All blobs (Directories and files) below the root that the store lacks, each once, in
  * *ret_missing (caller frees).  Touches those present.  0 also when some are missing.
  */

@@ -37,7 +37,11 @@ struct evict_stats {
 
 int evict_run(struct cas *cas, const struct evict_policy *policy, struct evict_stats *ret_stats);
 
-/* Removes what the dead left in cas/tmp (older than age_s and of no live process). */
+/*
+ * Removes from cas/tmp what dead processes left, whatever its age, and what names no process once
+ * it is older than age_s.  A writer in another pid namespace would look dead: the store is
+ * for the processes of one.
+ */
 int evict_clean_temp(struct cas *cas, uint32_t age_s);
 
 /* Drops entries of ac/ not used for age_s. */

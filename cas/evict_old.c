@@ -20,15 +20,21 @@ age_bound(uint32_t age_s)
 	return (int64_t)clock_realtime_s() - (int64_t)age_s;
 }
 
-static bool
-maker_lives(const char *name)
+enum maker { MAKER_UNKNOWN, MAKER_LIVES, MAKER_DEAD };
+
+/* The name says whose it is: "<pid>.<n>". */
+static enum maker
+maker_of(const char *name)
 {
 	char *end;
-	long pid = strtol(name, &end, 10);
+	long pid;
 
-	if (end == name || *end != '.' || pid <= 0 || (long)(pid_t)pid != pid)
-		return false;
-	return kill((pid_t)pid, 0) == 0 || errno == EPERM;
+	if (*name < '1' || *name > '9')
+		return MAKER_UNKNOWN;
+	pid = strtol(name, &end, 10);
+	if (*end != '.' || (long)(pid_t)pid != pid)
+		return MAKER_UNKNOWN;
+	return kill((pid_t)pid, 0) == 0 || errno == EPERM ? MAKER_LIVES : MAKER_DEAD;
 }
 
 /* The change time: an output on its way in has its action's modification time. */
@@ -36,10 +42,11 @@ static int
 temp_see(void *arg, const struct scan_entry *entry)
 {
 	const struct age *age = arg;
+	enum maker maker = maker_of(entry->name);
 
-	if (S_ISDIR(entry->st.st_mode) || maker_lives(entry->name))
+	if (S_ISDIR(entry->st.st_mode) || maker == MAKER_LIVES)
 		return 0;
-	if (file_ctime_ns(&entry->st) / 1000000000 > age->before_s)
+	if (maker == MAKER_UNKNOWN && file_ctime_ns(&entry->st) / 1000000000 > age->before_s)
 		return 0;
 	if (unlinkat(entry->dirfd, entry->name, 0) != 0 && errno != ENOENT)
 		return -errno;

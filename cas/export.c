@@ -183,7 +183,11 @@ export_tree(
     struct cas *cas, const struct digest *root, int dirfd, const char *name, struct error_text *err)
 {
 	struct exporter exporter = {.cas = cas, .err = err};
+	uint32_t entries;
+	int rc = tree_count(cas, root, &entries, err);
 
+	if (rc != 0)
+		return rc;
 	if (strcmp(name, ".") == 0)
 		return export_level(&exporter, root, dirfd, false, 1);
 	if (fs_name_check(name, strlen(name)) != 0)

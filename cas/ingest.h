@@ -40,8 +40,10 @@ int ingest_tree(struct cas *cas, const char *path, const struct ingest_options *
  * less the umask.  `name` is one component; for export_tree also ".", the directory itself.  A
  * directory that is there is written into, a file or symlink that is there is replaced, nothing
  * else is touched, and no symlink is followed.  Bytes are verified: -EBADMSG.  In a directory made
- * here, a name that is there already is a clash of case: -EEXIST.  -ENOENT: a missing blob. On an
- * error, and after a crash: what was written so far stays, and perhaps a ".ramet.*".
+ * here, a name that is there already is a clash of case: -EEXIST.  -ENOENT: a missing blob.
+ * -EINVAL: a tree of more than TREE_ENTRIES_MAX entries (directory.h); then, and where a Directory
+ * is missing, nothing is written.  On another error, and after a crash: what was written so far
+ * stays, and perhaps a ".ramet.*".
  */
 int export_tree(struct cas *cas, const struct digest *root, int dirfd, const char *name,
     struct error_text *err);

@@ -61,16 +61,11 @@ make_path(const char *path)
 static int
 make_folders(int state_fd, const char *path, struct error_text *err)
 {
-	struct stat st;
 	size_t i;
 	int rc;
 
 	for (i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
 		rc = fs_mkdir(state_fd, folders[i].name, folders[i].mode);
-		if (rc == 0 && fstatat(state_fd, folders[i].name, &st, 0) != 0)
-			rc = -errno;
-		if (rc == 0 && !S_ISDIR(st.st_mode))
-			rc = -ENOTDIR;
 		if (rc != 0)
 			return say(err, rc, path, folders[i].name);
 	}

@@ -41,6 +41,22 @@ teardown(void **state)
 }
 
 static void
+test_mkdir_takes_only_a_directory_for_one(void **state)
+{
+	struct scratch *scratch = *state;
+
+	assert_int_equal(fs_mkdir(scratch->fd, "dir", 0755), 0);
+	assert_int_equal(fs_mkdir(scratch->fd, "dir", 0755), 0);
+	assert_int_equal(fs_write_atomic(scratch->fd, "file", "x", 1, 0644), 0);
+	assert_int_equal(symlinkat("dir", scratch->fd, "link"), 0);
+	assert_int_equal(symlinkat("nowhere", scratch->fd, "broken"), 0);
+	assert_int_equal(fs_mkdir(scratch->fd, "file", 0755), -ENOTDIR);
+	assert_int_equal(fs_mkdir(scratch->fd, "link", 0755), -ENOTDIR);
+	assert_int_equal(fs_mkdir(scratch->fd, "broken", 0755), -ENOTDIR);
+	assert_int_equal(fs_mkdir(scratch->fd, "none/x", 0755), -ENOENT);
+}
+
+static void
 test_names_that_are_no_component_are_refused(void **state)
 {
 	char longest[300];
@@ -201,6 +217,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(
+		test_mkdir_takes_only_a_directory_for_one, setup, teardown),
 	    cmocka_unit_test(test_names_that_are_no_component_are_refused),
 	    cmocka_unit_test(test_paths_are_checked_by_component),
 	    cmocka_unit_test(test_opening_beneath_follows_no_symlink),

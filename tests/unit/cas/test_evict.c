@@ -253,7 +253,8 @@ test_clean_temp(void **state)
 	file_text(f->state_fd, name, "left behind");
 	file_text(f->state_fd, "cas/tmp/foreign", "?");
 	assert_int_equal(evict_clean_temp(f->cas, 3600), 0);
-	assert_int_equal(folder_count(f->state_fd, "cas/tmp"), 3);
+	assert_int_equal(folder_count(f->state_fd, "cas/tmp"), 2);
+	assert_int_equal(faccessat(f->state_fd, name, F_OK, 0), -1);
 	assert_int_equal(evict_clean_temp(f->cas, 0), 0);
 	assert_int_equal(folder_count(f->state_fd, "cas/tmp"), 1);
 	assert_int_equal(faccessat(f->state_fd, live, F_OK, 0), 0);

@@ -327,6 +327,38 @@ test_export_follows_no_symlink(void **state)
 	close(fd);
 }
 
+/* Each Directory names the one below it twice: a few blobs, 2^40 entries. */
+static void
+test_export_is_bounded(void **state)
+{
+	struct fixture *f = *state;
+	struct digest digest = digest_empty;
+	struct error_text err = {""};
+	uint32_t entries;
+
+	for (int i = 1; i <= 40; i++) {
+		ReapiDirectory *directory = REAPI_NEW(f->arena, directory);
+		ReapiDirectoryNode *nodes[2];
+
+		for (int j = 0; j < 2; j++) {
+			nodes[j] = REAPI_NEW(f->arena, directory_node);
+			nodes[j]->name = arena_strdup(f->arena, j == 0 ? "a" : "b");
+			nodes[j]->digest = reapi_digest_new(f->arena, &digest);
+		}
+		directory->directories = nodes;
+		directory->n_directories = 2;
+		assert_int_equal(directory_store(f->cas, f->arena, directory, &digest), 0);
+		if (i == 3) {
+			assert_int_equal(tree_count(f->cas, &digest, &entries, &err), 0);
+			assert_int_equal(entries, 2 + 4 + 8);
+		}
+	}
+	assert_int_equal(export_tree(f->cas, &digest, f->dirfd, "copy", &err), -EINVAL);
+	assert_non_null(strstr(err.text, "4194304"));
+	assert_int_equal(export_tree(f->cas, &digest, f->dirfd, ".", &err), -EINVAL);
+	assert_int_equal(folder_count(f->dirfd, "."), 0);
+}
+
 static void
 test_export_verifies(void **state)
 {
@@ -362,6 +394,7 @@ main(void)
 	    T(test_state_directory_inside),
 	    T(test_export),
 	    T(test_export_follows_no_symlink),
+	    T(test_export_is_bounded),
 	    T(test_export_verifies),
 	};
 
