@@ -29,6 +29,8 @@ struct janitor {
 	uint64_t repairs; /* slots repaired by then */
 	uint64_t scanned_us; /* of the last look at all index entries */
 	bool said_full, said_stuck, said_volume;
+	bool trash_stays; /* something in it could not be deleted */
+	int again_ms; /* -1: sleeps until somebody says something */
 };
 
 int janitor_attend(struct janitor *janitor);

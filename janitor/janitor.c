@@ -15,7 +15,12 @@
 #include "shm/counters.h"
 #include "shm/usage.h"
 
-enum { CLEAN_EACH_US = 55 * 1000000, VOLUME_FREE_PART = 50 };
+enum {
+	CLEAN_EACH_US = 55 * 1000000,
+	VOLUME_FREE_PART = 50,
+	AGAIN_MS_FIRST = 200,
+	AGAIN_MS_MAX = 10000,
+};
 
 static int
 take_message(struct janitor *janitor, const struct message *message)
@@ -131,6 +136,34 @@ janitor_sweep(struct janitor *janitor)
 	return rc;
 }
 
+/* A worker says that a job is done before it lets go of the job's sandbox. */
+static bool
+is_letting_go(const struct janitor *janitor)
+{
+	struct slot_info info;
+	uint32_t number;
+
+	for (number = SLOT_WORKER_FIRST; number < SLOT_COUNT_MAX; number++) {
+		slot_read(janitor->region, number, &info);
+		if (info.state == SLOT_ACTIVE && info.sandbox != 0 &&
+		    (info.phase == SLOT_COLLECTING || info.phase == SLOT_CLEANING))
+			return true;
+	}
+	return false;
+}
+
+/* What is not yet gone, or about to come, is looked at again soon, then less and less often. */
+static void
+choose_when(struct janitor *janitor)
+{
+	if (!janitor->trash_stays && !is_letting_go(janitor))
+		janitor->again_ms = -1;
+	else if (janitor->again_ms < 0)
+		janitor->again_ms = AGAIN_MS_FIRST;
+	else if (janitor->again_ms < AGAIN_MS_MAX)
+		janitor->again_ms *= 2;
+}
+
 static int
 janitor_start(struct janitor *janitor)
 {
@@ -153,9 +186,10 @@ janitor_loop(struct janitor *janitor)
 	int rc;
 
 	for (;;) {
-		rc = janitor->sweep ? 0 : receive(janitor, -1);
-		if (rc == 0 && janitor->sweep)
+		rc = janitor->sweep ? 0 : receive(janitor, janitor->again_ms);
+		if (rc == 0 && (janitor->sweep || janitor->again_ms >= 0))
 			rc = janitor_sweep(janitor);
+		choose_when(janitor);
 		if (rc == -ECONNRESET || rc == -EPIPE || rc == -EPROTO)
 			return rc;
 		if (rc != 0) /* a full disk, a broken folder: the next sweep may do better */
@@ -166,7 +200,7 @@ janitor_loop(struct janitor *janitor)
 _Noreturn void
 janitor_main(const struct janitor_start *start)
 {
-	struct janitor janitor = {.config = start->config, .region = start->region};
+	struct janitor janitor = {.config = start->config, .region = start->region, .again_ms = -1};
 	struct error_text err = {""};
 	int rc;
 

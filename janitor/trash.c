@@ -44,6 +44,7 @@ remove_one(struct janitor *janitor, int dirfd, const char *name)
 		log_warn("trash/%s: cannot be deleted: %s", name, strerror(-rc));
 		janitor->said_stuck = true;
 	}
+	janitor->trash_stays = janitor->trash_stays || rc != 0;
 }
 
 int
@@ -53,6 +54,7 @@ trash_empty(struct janitor *janitor)
 	int fd, rc = 0;
 	DIR *dir;
 
+	janitor->trash_stays = false;
 	fd = openat(janitor->config->state_fd, "trash", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -errno;

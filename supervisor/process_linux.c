@@ -9,6 +9,8 @@
 
 #include "supervisor/process_os.h"
 
+enum { STRAYS_MAX = 1024 };
+
 void
 process_adopt_orphans(void)
 {
@@ -48,24 +50,51 @@ parent_of(const char *pid)
 	return parent;
 }
 
-unsigned
-process_kill_strays(bool (*is_ours)(void *arg, pid_t pid), void *arg, pid_t action_pid)
+struct strays {
+	pid_t killed[STRAYS_MAX];
+	unsigned count;
+};
+
+static bool
+was_killed(const struct strays *strays, pid_t pid)
+{
+	for (unsigned i = 0; i < strays->count; i++)
+		if (strays->killed[i] == pid)
+			return true;
+	return false;
+}
+
+/* Returns how many there were that no earlier look had seen. */
+static unsigned
+kill_new_ones(bool (*is_ours)(void *arg, pid_t pid), void *arg, struct strays *strays)
 {
 	struct dirent *entry;
-	unsigned killed = 0;
+	unsigned before = strays->count;
 	pid_t pid;
 	DIR *proc;
 
 	proc = opendir("/proc");
 	if (proc == NULL)
 		return 0;
-	while ((entry = readdir(proc)) != NULL) {
+	while (strays->count < STRAYS_MAX && (entry = readdir(proc)) != NULL) {
 		pid = (pid_t)strtol(entry->d_name, NULL, 10);
-		if (pid <= 1 || parent_of(entry->d_name) != getpid() || is_ours(arg, pid))
+		if (pid <= 1 || parent_of(entry->d_name) != getpid() || is_ours(arg, pid) ||
+		    was_killed(strays, pid))
 			continue;
 		if (kill(pid, SIGKILL) == 0)
-			killed++;
+			strays->killed[strays->count++] = pid;
 	}
 	closedir(proc);
-	return killed;
+	return strays->count - before;
+}
+
+/* What a stray forks while we look becomes ours when the stray goes: hence another look. */
+unsigned
+process_kill_strays(bool (*is_ours)(void *arg, pid_t pid), void *arg, pid_t action_pid)
+{
+	struct strays strays = {.count = 0};
+
+	while (kill_new_ones(is_ours, arg, &strays) > 0)
+		;
+	return strays.count;
 }

@@ -19,7 +19,8 @@ int process_die_with_parent(pid_t parent);
 /*
  * Kills what dead children left behind: orphans that became ours and of which is_ours() says no,
  * and the process group `action_pid` (0: none) of a dead worker's action where there is no such
- * thing. Returns how many were killed.
+ * thing. Looks again until it sees no new one (1,024 at most); what they leave comes to us when
+ * they are reaped, which is the time for another call.  Returns how many were killed.
  */
 unsigned process_kill_strays(bool (*is_ours)(void *arg, pid_t pid), void *arg, pid_t action_pid);
 
