@@ -98,7 +98,7 @@ int
 cas_ensure(struct cas *cas, const struct digest *digest, bool executable, bool *ret_made)
 {
 	struct temp temp;
-	int rc = cas_usable(cas, false);
+	int rc;
 
 	if (digest_is_empty(digest))
 		return -EINVAL;

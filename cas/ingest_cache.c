@@ -173,7 +173,7 @@ ingest_cache_save(int state_fd, const char *root, struct ingest_known *entries, 
 		at = put(at, entries[i].path, (size_t)record.path_size);
 	}
 	rc = hash_bytes(data, (size_t)(at - data), &sum);
-	at = put(at, sum.hash, sizeof(sum.hash));
+	put(at, sum.hash, sizeof(sum.hash));
 	if (rc == 0)
 		rc = cache_name(root, name);
 	if (rc == 0)

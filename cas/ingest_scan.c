@@ -99,7 +99,7 @@ file_found(struct ingest_scan *scan, const struct stat *st, struct found *found)
 	found->executable = (st->st_mode & S_IXUSR) != 0;
 	if (scan->file_count == scan->file_room) {
 		size_t room = scan->file_room == 0 ? 256 : 2 * scan->file_room;
-		struct found **files = reallocarray(scan->files, room, sizeof(*files));
+		struct found **files = reallocarray(scan->files, room, sizeof(struct found *));
 
 		if (files == NULL)
 			return error_errno(scan->err, -ENOMEM, "%s", found->path);
@@ -175,7 +175,7 @@ scan_level(struct ingest_scan *scan, int fd, struct found *directory, unsigned d
 		return error_errno(scan->err, rc, "%s: cannot list the directory",
 		    *directory->path == '\0' ? "." : directory->path);
 	scan->stats->directories++;
-	directory->entries = arena_alloc(scan->arena, (count + 1) * sizeof(*directory->entries));
+	directory->entries = arena_alloc(scan->arena, (count + 1) * sizeof(struct found *));
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		struct found *found;
 

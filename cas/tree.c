@@ -178,6 +178,7 @@ tree_store(struct tree_builder *builder, struct cas *cas, const uint32_t *order,
 		size += field_size(&builder->members[order[i]]);
 	if (size > CAS_MESSAGE_MAX)
 		return -EFBIG;
+	CHECK(size > 0); /* there is a root */
 	data = malloc(size);
 	if (data == NULL)
 		return -ENOMEM;

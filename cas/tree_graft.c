@@ -210,12 +210,12 @@ tree_graft(struct cas *cas, const struct digest *base, const struct tree_graft *
 		rc = graft_check(&grafts[i], err);
 	if (rc != 0)
 		return rc;
-	sorted = calloc(count + 1, sizeof(*sorted));
+	sorted = calloc(count + 1, sizeof(struct tree_graft *));
 	if (sorted == NULL)
 		return error_errno(err, -ENOMEM, "%zu grafts", count);
 	for (size_t i = 0; i < count; i++)
 		sorted[i] = &grafts[i];
-	qsort(sorted, count, sizeof(*sorted), graft_compare);
+	qsort(sorted, count, sizeof(struct tree_graft *), graft_compare);
 	run.arena = arena_new();
 	rc = graft_level(&run, base, sorted, sorted + count, 0, 1, ret_root);
 	arena_free(run.arena);

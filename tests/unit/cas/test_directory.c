@@ -60,6 +60,14 @@ test_empty_directory(void **state)
 	assert_int_equal(loaded->n_files + loaded->n_directories + loaded->n_symlinks, 0);
 }
 
+/* Bytes, not a text: no NUL goes with them. */
+static size_t
+put(uint8_t *wire, size_t at, const void *bytes, size_t len)
+{
+	memcpy(wire + at, bytes, len);
+	return at + len;
+}
+
 /* The bytes as the wire format has them, written by hand. */
 static void
 test_encoding_by_hand(void **state)
@@ -78,30 +86,17 @@ test_encoding_by_hand(void **state)
 	for (int i = 0; i < 2; i++) {
 		wire[at++] = 0x0a; /* files = 1 */
 		wire[at++] = (uint8_t)(73 + 2 * i); /* name 3, digest 70, is_executable 2 */
-		memcpy(wire + at,
-		    i == 0 ? "\x0a\x01"
-			     "a"
-			   : "\x0a\x01"
-			     "b",
-		    3);
-		at += 3;
-		memcpy(wire + at, "\x12\x44\x0a\x40", 4); /* digest = 2: hash = 1 */
-		at += 4;
-		memcpy(wire + at, digest_to_hex(&blob, hex), 64);
-		at += 64;
-		memcpy(wire + at, "\x10\x05", 2); /* size_bytes = 2 */
-		at += 2;
+		at = put(wire, at, i == 0 ? "\x0a\x01\x61" : "\x0a\x01\x62", 3);
+		at = put(wire, at, "\x12\x44\x0a\x40", 4); /* digest = 2: hash = 1 */
+		at = put(wire, at, digest_to_hex(&blob, hex), 64);
+		at = put(wire, at, "\x10\x05", 2); /* size_bytes = 2 */
 		if (i == 1) {
-			memcpy(wire + at, "\x20\x01", 2); /* is_executable = 4 */
-			at += 2;
+			at = put(wire, at, "\x20\x01", 2); /* is_executable = 4 */
 		}
 	}
-	memcpy(wire + at, "\x12\x47\x0a\x01\x64\x12\x42\x0a\x40", 9); /* directories = 2 */
-	at += 9;
-	memcpy(wire + at, digest_to_hex(&empty, hex), 64); /* size_bytes 0 is not written */
-	at += 64;
-	memcpy(wire + at, "\x1a\x09\x0a\x01\x73\x12\x04../t", 11); /* symlinks = 3 */
-	at += 11;
+	at = put(wire, at, "\x12\x47\x0a\x01\x64\x12\x42\x0a\x40", 9); /* directories = 2 */
+	at = put(wire, at, digest_to_hex(&empty, hex), 64); /* size_bytes 0 is not written */
+	at = put(wire, at, "\x1a\x09\x0a\x01\x73\x12\x04../t", 11); /* symlinks = 3 */
 
 	directory_sort(directory);
 	encoded = reapi_encode(f->arena, &directory->base, &len);
