@@ -1,6 +1,7 @@
 #include "supervisor/client.h"
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -305,6 +306,9 @@ client_init(struct supervisor *host, struct error_text *err)
 	rc = channel_listen(host->config->state_fd, "ramet.sock", &host->listen_fd, err);
 	if (rc != 0)
 		return rc;
+	if (fstatat(
+		host->config->state_fd, "ramet.sock", &host->listen_file, AT_SYMLINK_NOFOLLOW) != 0)
+		return error_errno(err, -errno, "ramet.sock");
 	fcntl(host->listen_fd, F_SETFD, FD_CLOEXEC);
 	evutil_make_socket_nonblocking(host->listen_fd);
 	event_assign(
@@ -313,6 +317,17 @@ client_init(struct supervisor *host, struct error_text *err)
 	if (event_add(&host->listener, NULL) != 0)
 		return error_set(err, -ENOMEM, "cannot watch ramet.sock");
 	return 0;
+}
+
+/* Unless it is another host's by now. */
+static void
+remove_socket(struct supervisor *host)
+{
+	struct stat st;
+
+	if (fstatat(host->config->state_fd, "ramet.sock", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_dev == host->listen_file.st_dev && st.st_ino == host->listen_file.st_ino)
+		unlinkat(host->config->state_fd, "ramet.sock", 0);
 }
 
 void
@@ -328,5 +343,5 @@ client_fini(struct supervisor *host)
 		client_free(client);
 	close(host->listen_fd);
 	host->listen_fd = -1;
-	unlinkat(host->config->state_fd, "ramet.sock", 0);
+	remove_socket(host);
 }

@@ -138,7 +138,7 @@ jobs_given(struct job *job, struct child *worker)
 
 	message = (struct message){.type = MSG_started};
 	message.started.job = job->client_job;
-	message.started.worker = worker->slot;
+	message.started.worker = worker->slot - SLOT_WORKER_FIRST;
 	message.started.attempt = job->attempt;
 	message.started.has_worker = message.started.has_attempt = true;
 	client_send(job->client, &message);
@@ -152,7 +152,7 @@ jobs_done(struct supervisor *host, struct job *job, const struct msg_done *done)
 	message.done = *done;
 	message.done.job = job->client_job;
 	message.done.attempt = job->attempt;
-	message.done.worker = job->worker->slot;
+	message.done.worker = job->worker->slot - SLOT_WORKER_FIRST;
 	message.done.has_attempt = message.done.has_worker = true;
 	client_send(job->client, &message);
 	job_free(host, job);

@@ -61,7 +61,7 @@ serve(struct settings *settings)
 	if (pidfile_write(pidfile) != 0 || fchdir(settings->host.state_fd) != 0)
 		fatal("%s/ramet.pid", settings->host.state_dir);
 	code = supervisor_run(settings, pidfile, last_start_s, ready_fd);
-	pidfile_remove(pidfile);
+	state_dir_unlock(&settings->host, pidfile);
 	return code;
 }
 

@@ -101,6 +101,17 @@ state_dir_open(const char *path, struct host_config *host, struct error_text *er
 	return rc;
 }
 
+/* The file that we hold locked is the one in our directory. */
+static bool
+is_pid_file(const struct host_config *host, const struct pidfh *pidfile)
+{
+	struct stat held, named;
+
+	return fstat(pidfile_fileno(pidfile), &held) == 0 &&
+	    fstatat(host->state_fd, "ramet.pid", &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
 int
 state_dir_lock(const struct host_config *host, struct pidfh **ret_pidfile,
     uint32_t *ret_last_start_s, struct error_text *err)
@@ -121,7 +132,20 @@ state_dir_lock(const struct host_config *host, struct pidfh **ret_pidfile,
 	if (pidfile == NULL)
 		return say(err, -errno, host->state_dir, "ramet.pid");
 	fcntl(pidfile_fileno(pidfile), F_SETFD, FD_CLOEXEC);
+	if (!is_pid_file(host, pidfile)) {
+		pidfile_close(pidfile);
+		return error_set(err, -ESTALE,
+		    "%s: it was replaced while the host started: start it again", host->state_dir);
+	}
 	*ret_pidfile = pidfile;
 	*ret_last_start_s = last;
 	return 0;
+}
+
+void
+state_dir_unlock(const struct host_config *host, struct pidfh *pidfile)
+{
+	if (is_pid_file(host, pidfile))
+		unlinkat(host->state_fd, "ramet.pid", 0);
+	pidfile_close(pidfile);
 }

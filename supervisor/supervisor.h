@@ -13,6 +13,7 @@
 #define SUPERVISOR_SUPERVISOR_H
 
 #include <sys/queue.h>
+#include <sys/stat.h>
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -41,6 +42,7 @@ struct supervisor {
 	struct pidfh *pidfile;
 	struct event_base *base;
 	int listen_fd, ready_fd;
+	struct stat listen_file; /* ramet.sock as we made it */
 	struct event listener, listen_again, signals[SIGNAL_COUNT];
 	struct event sweep_soon, each_minute, settle, stop_late;
 

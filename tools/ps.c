@@ -25,6 +25,16 @@ role(uint32_t number)
 	return number == SLOT_JANITOR ? "janitor" : "worker";
 }
 
+/* As the log and the process titles have it. */
+static void
+process_name(uint32_t number, char *name, size_t size)
+{
+	if (number < SLOT_WORKER_FIRST)
+		strlcpy(name, role(number), size);
+	else
+		snprintf(name, size, "worker %" PRIu32, number - SLOT_WORKER_FIRST);
+}
+
 static const char *
 doing(const struct slot_info *info)
 {
@@ -74,15 +84,19 @@ slot_json(uint32_t number, const struct slot_info *info)
 	    "action_us", (json_int_t)(has_action(info) ? since(info->action_since_us) : 0), "pins",
 	    (int)info->pins, "permits", (int)info->permits, "builds", (int)info->builds, "sandbox",
 	    (json_int_t)info->sandbox);
+	if (number >= SLOT_WORKER_FIRST)
+		json_object_set_new(
+		    object, "worker", json_integer((json_int_t)number - SLOT_WORKER_FIRST));
 	return object;
 }
 
 static void
 print_row(uint32_t number, const struct slot_info *info)
 {
-	char duration[32], action[DIGEST_TEXT_SIZE] = "-", holds[128];
+	char process[32], duration[32], action[DIGEST_TEXT_SIZE] = "-", holds[128];
 	char label[SLOT_LABEL_SIZE + 1];
 
+	process_name(number, process, sizeof(process));
 	text_duration(since(info->phase_since_us), duration);
 	if (has_action(info)) {
 		digest_to_text(&info->action, '/', action);
@@ -92,9 +106,9 @@ print_row(uint32_t number, const struct slot_info *info)
 	    info->pins, info->permits, info->builds);
 	if (info->sandbox != 0)
 		snprintf(holds + strlen(holds), sizeof(holds) - strlen(holds),
-		    ", sandbox %" PRIu32 ".%" PRIu64, number, info->sandbox);
-	printf("%4" PRIu32 " %-10s %8" PRId32 " %-10s %14s %-12s %7" PRIu32 "  %s  ", number,
-	    role(number), info->pid, doing(info), duration, action, info->attempt, holds);
+		    ", sandboxes/%" PRIu32 ".%" PRIu64, number, info->sandbox);
+	printf("%-10s %8" PRId32 " %-10s %14s %-12s %7" PRIu32 "  %s  ", process, info->pid,
+	    doing(info), duration, action, info->attempt, holds);
 	label_copy(info, label);
 	text_print(label);
 	putchar('\n');
@@ -118,11 +132,10 @@ command_ps(struct tool *tool, int argc, char **argv)
 		usage_error(tool, "%s: no arguments are taken", argv[optind]);
 	tool_state(tool, false);
 	region = tool_region(tool);
-	if (tool_host_pid(tool) == 0)
-		tool_say_host(tool);
+	tool_say_no_host(tool, "this is what the last one left");
 	if (!as_json)
-		printf("%4s %-10s %8s %-10s %14s %-12s %7s  %s\n", "slot", "role", "pid", "state",
-		    "for", "action", "attempt", "holds, label");
+		printf("%-10s %8s %-10s %14s %-12s %7s  %s\n", "process", "pid", "state", "for",
+		    "action", "attempt", "holds, label");
 	for (uint32_t number = 0; number < SLOT_COUNT_MAX; number++) {
 		struct slot_info info;
 

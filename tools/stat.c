@@ -134,8 +134,8 @@ command_stat(struct tool *tool, int argc, char **argv)
 
 	stat_parse(tool, &options, argc, argv);
 	tool_state(tool, false);
+	tool_say_no_host(tool, "these are its last counters");
 	if (!options.watch) {
-		tool_say_host(tool);
 		print_once(tool, &options);
 		return 0;
 	}

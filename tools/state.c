@@ -115,12 +115,8 @@ tool_host_pid(const struct tool *tool)
 }
 
 void
-tool_say_host(const struct tool *tool)
+tool_say_no_host(const struct tool *tool, const char *what)
 {
-	pid_t pid = tool_host_pid(tool);
-
-	if (pid != 0)
-		warnx("host in %s: pid %ld", tool->state, (long)pid);
-	else
-		warnx("no host runs in %s: this is what the last one left", tool->state);
+	if (tool_host_pid(tool) == 0)
+		warnx("no host runs in %s: %s", tool->state, what);
 }

@@ -69,7 +69,8 @@ struct region *tool_region(struct tool *tool);
  * neither connects nor writes.
  */
 pid_t tool_host_pid(const struct tool *tool);
-void tool_say_host(const struct tool *tool); /* on stderr, for commands that work without one */
+/* On stderr, for commands that work without a host, where there is none; what: "these are ...". */
+void tool_say_no_host(const struct tool *tool, const char *what);
 
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *at, size_t count, size_t size);

@@ -29,6 +29,7 @@ counter_at_least actions_failed 5 || fail "failed actions are not counted"
 ramet run --metrics m.json -- /bin/echo measured
 same exit_code "$(value exit_code <m.json)" 0
 [ -n "$(value exec_us <m.json)" ] || fail "no exec_us in $(cat m.json)"
+[ "$(value worker <m.json)" -le 1 ] || fail "two workers are 0 and 1: $(cat m.json)"
 [ "$(value max_rss <m.json)" -gt 0 ] || fail "no max_rss in $(cat m.json)"
 check_idle
 stop_host

@@ -11,3 +11,17 @@ same after "$(ramet run -- /bin/echo fine)" fine
 stop_host
 start_host --workers 1
 stop_host
+
+# The directory is deleted and made anew under a running host: its end harms nothing of the next.
+start_host --workers 1
+old=$(host_pid)
+rm -rf "$RAMET_STATE"
+start_host --workers 1
+new=$(host_pid)
+[ "$new" != "$old" ] || fail "the second host is the first"
+kill -TERM "$old"
+must_wait_for 20 gone "$old"
+same "the new pid file" "$(host_pid)" "$new"
+same "the new host" "$(ramet run -- /bin/echo fine)" fine
+check_idle
+stop_host

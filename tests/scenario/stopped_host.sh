@@ -9,7 +9,8 @@ host=$(host_pid)
 kill -STOP "$host"
 look() {
 	expect_counter actions_done 1
-	ramet stat >stat.out && grep -q actions_done stat.out || fail "$1: ramet stat"
+	ramet stat >stat.out 2>stat.err && grep -q actions_done stat.out || fail "$1: ramet stat"
+	same "$1: ramet stat's stderr" "$(cat stat.err)" ""
 	ramet index ls >/dev/null || fail "$1: ramet index ls"
 	ramet index check || fail "$1: ramet index check"
 	ramet ps >ps.out || fail "$1: ramet ps"
@@ -18,6 +19,7 @@ look stopped
 kill -CONT "$host"
 stop_host
 expect_counter actions_done 1
+contains "dead: ramet stat's stderr" "$(ramet stat 2>&1 >/dev/null)" "no host runs in $RAMET_STATE"
 ramet index ls >/dev/null || fail "dead: ramet index ls"
 ramet index check || fail "dead: ramet index check"
 start_host --workers 1

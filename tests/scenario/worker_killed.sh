@@ -25,6 +25,8 @@ for try in 1 2 3; do
 	must_wait_for 20 is_running "sleep $mark"
 	action=$(running "sleep $mark")
 	victim=$(worker "$action")
+	contains "the process title" "$(tr '\0' ' ' <"/proc/$victim/cmdline")" "worker 0"
+	contains "ramet ps" "$(ramet ps | grep " $victim ")" "worker 0 "
 	kill -KILL "$victim"
 	must_wait_for 10 gone "$action"
 	must_wait_for 10 counter_at_least worker_deaths $try
@@ -32,7 +34,8 @@ done
 rc=0
 wait $client || rc=$?
 [ "$rc" -ne 0 ] || fail "an action given up must fail"
-[ -s err ] || fail "given up without a word"
+contains "why it was given up" "$(cat err)" "worker 0 (pid $victim)"
+contains "the log" "$(cat "$RAMET_STATE/ramet.log")" "worker 0 (pid $victim) was killed by signal 9"
 expect_counter actions_retried 2
 expect_counter actions_given_up 1
 must_wait_for 20 counter_is workers_alive 1

@@ -144,7 +144,7 @@ jobs_go_to_idle_workers_in_order(void **state)
 	pool_dispatch(test.host);
 	expect(&message, MSG_started);
 	assert_int_equal(message.started.job, 12);
-	assert_int_equal(message.started.worker, SLOT_WORKER_FIRST + 2);
+	assert_int_equal(message.started.worker, 2);
 	assert_int_equal(message.started.attempt, 1);
 	expect(&message, MSG_started);
 	assert_int_equal(message.started.job, 10);

@@ -72,8 +72,38 @@ one_host_at_a_time(void **state)
 	pidfile_close(pidfile); /* as when the host dies: the file stays, the lock goes */
 	assert_int_equal(state_dir_lock(&host, &pidfile, &last, &err), 0);
 	assert_int_not_equal(last, 0);
-	pidfile_remove(pidfile);
+	state_dir_unlock(&host, pidfile);
+	assert_int_equal(faccessat(host.state_fd, "ramet.pid", F_OK, 0), -1);
 	close(host.state_fd);
+}
+
+/* The directory is moved away, or the file replaced, under a host: the next one's stays. */
+static void
+another_hosts_pid_file_stays(void **state)
+{
+	struct host_config old = {.state_fd = -1}, new = {.state_fd = -1};
+	struct pidfh *old_file, *new_file;
+	struct error_text err = {""};
+	uint32_t last;
+
+	assert_int_equal(state_dir_open(below("moved"), &old, &err), 0);
+	assert_int_equal(state_dir_lock(&old, &old_file, &last, &err), 0);
+	assert_int_equal(renameat(AT_FDCWD, old.state_dir, AT_FDCWD, below("away")), 0);
+	assert_int_equal(state_dir_lock(&old, &new_file, &last, &err), -ENOENT);
+	assert_int_equal(state_dir_open(below("moved"), &new, &err), 0);
+	assert_int_equal(state_dir_lock(&new, &new_file, &last, &err), 0);
+	state_dir_unlock(&old, old_file);
+	assert_int_equal(faccessat(old.state_fd, "ramet.pid", F_OK, 0), -1);
+	assert_int_equal(faccessat(new.state_fd, "ramet.pid", F_OK, 0), 0);
+	close(old.state_fd);
+
+	assert_int_equal(unlinkat(new.state_fd, "ramet.pid", 0), 0);
+	assert_int_equal(state_dir_lock(&new, &old_file, &last, &err), 0);
+	state_dir_unlock(&new, new_file);
+	assert_int_equal(faccessat(new.state_fd, "ramet.pid", F_OK, 0), 0);
+	state_dir_unlock(&new, old_file);
+	assert_int_equal(faccessat(new.state_fd, "ramet.pid", F_OK, 0), -1);
+	close(new.state_fd);
 }
 
 static void
@@ -150,6 +180,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_layout_is_made_and_the_path_is_real),
 	    cmocka_unit_test(one_host_at_a_time),
+	    cmocka_unit_test(another_hosts_pid_file_stays),
 	    cmocka_unit_test(what_is_in_the_way_is_named),
 	    cmocka_unit_test(the_state_directory_that_is_meant),
 	};
