@@ -108,7 +108,7 @@ gate_enter(struct region *region, struct slot *slot)
 {
 	uint32_t number = slot_number(region, slot), permit;
 
-	for (unsigned spin = 0; spin <= GATE_SPINS; spin++) {
+	for (int spin = 0; spin <= GATE_SPINS; spin++) {
 		permit = gate_try(region, slot, number, gate_cap(region));
 		if (permit != GATE_NONE)
 			return permit;

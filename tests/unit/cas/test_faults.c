@@ -164,13 +164,22 @@ forget(struct fixture *f)
 }
 
 static void
+needs_faults(void)
+{
+	if (FAULTS_COMPILED_IN)
+		return;
+	print_message("needs V=debug or V=asan\n");
+	skip();
+}
+
+static void
 test_failing_calls(void **state)
 {
-#ifdef RAMET_FAULTS
 	static const char *const calls[] = {"openat", "write", "renameat", "copy"};
 	struct fixture *f = *state;
 	unsigned failed = 0;
 
+	needs_faults();
 	for (size_t i = 0; i < 4 * JOBS; i++) {
 		char plan[64];
 		int status;
@@ -190,19 +199,15 @@ test_failing_calls(void **state)
 	}
 	print_message("%u of %d jobs failed\n", failed, 4 * JOBS);
 	assert_true(failed >= 12);
-#else
-	print_message("needs V=debug or V=asan\n");
-	skip();
-#endif
 }
 
 static void
 test_crash_points(void **state)
 {
-#ifdef RAMET_FAULTS
 	static const char *const points[] = {"blob_temp_written", "blob_renamed"};
 	struct fixture *f = *state;
 
+	needs_faults();
 	for (size_t i = 0; i < 2 * 5; i++) { /* mint and result pass no crash point */
 		const struct job *job = &jobs[i % 5];
 		bool renamed = i >= 5;
@@ -226,10 +231,6 @@ test_crash_points(void **state)
 		}
 		forget(f);
 	}
-#else
-	print_message("needs V=debug or V=asan\n");
-	skip();
-#endif
 }
 
 /* A full volume: what cannot be written leaves nothing, and the store goes on when there is room.
