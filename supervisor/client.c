@@ -306,9 +306,13 @@ client_init(struct supervisor *host, struct error_text *err)
 	rc = channel_listen(host->config->state_fd, "ramet.sock", &host->listen_fd, err);
 	if (rc != 0)
 		return rc;
-	if (fstatat(
-		host->config->state_fd, "ramet.sock", &host->listen_file, AT_SYMLINK_NOFOLLOW) != 0)
-		return error_errno(err, -errno, "ramet.sock");
+	if (fstatat(host->config->state_fd, "ramet.sock", &host->listen_file,
+		AT_SYMLINK_NOFOLLOW) != 0) {
+		rc = -errno;
+		close(host->listen_fd);
+		host->listen_fd = -1;
+		return error_errno(err, rc, "ramet.sock");
+	}
 	fcntl(host->listen_fd, F_SETFD, FD_CLOEXEC);
 	evutil_make_socket_nonblocking(host->listen_fd);
 	event_assign(

@@ -20,6 +20,9 @@ action_check_spec(const struct action_spec *spec, struct error_text *err)
 {
 	if (spec->argv.count == 0 || spec->argv.items[0][0] == '\0')
 		return error_set(err, -EINVAL, "no program to run");
+	if (spec->has_root && spec->input != NULL)
+		return error_set(
+		    err, -EINVAL, "input: give a directory or a digest, not both of them");
 	if (spec->cwd != NULL && fs_path_check(spec->cwd, FS_PATH_EMPTY_OK) != 0)
 		return error_set(err, -EINVAL,
 		    "working directory %s: must be a plain path relative to the input root",

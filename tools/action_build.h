@@ -12,11 +12,12 @@
 
 struct action_spec {
 	const char *name; /* NULL: argv[0]'s */
-	const char *input; /* NULL: an empty input root */
+	const char *input; /* a directory; NULL: an empty input root, or root */
+	struct digest root; /* where has_root: an input root in the store already */
 	const char *cwd, *into; /* NULL: "" */
 	struct strings argv, outputs, env, excludes;
 	double timeout_s; /* 0: the host's */
-	bool no_cache, guard_off;
+	bool has_root, no_cache, guard_off;
 };
 void action_spec_free(struct action_spec *spec); /* the lists */
 

@@ -36,6 +36,20 @@ static const struct option batch_options[] = {
     TOOL_OPTIONS,
 };
 
+static char *
+input_key(const struct action_spec *spec)
+{
+	char *key = xstrdup(spec->input);
+
+	for (size_t i = 0; i < spec->excludes.count; i++) {
+		char *longer = xprintf("%s\n%s", key, spec->excludes.items[i]);
+
+		free(key);
+		key = longer;
+	}
+	return key;
+}
+
 /* Ingested once for each distinct directory and list of excludes. */
 static int
 input_root(struct run_batch *run, const struct action_spec *spec, struct digest *ret_root,
@@ -48,16 +62,10 @@ input_root(struct run_batch *run, const struct action_spec *spec, struct digest 
 	char *key;
 	int rc = 0;
 
-	*ret_root = digest_empty;
+	*ret_root = spec->has_root ? spec->root : digest_empty;
 	if (spec->input == NULL)
 		return 0;
-	key = xstrdup(spec->input);
-	for (size_t i = 0; i < spec->excludes.count; i++) {
-		char *longer = xprintf("%s\n%s", key, spec->excludes.items[i]);
-
-		free(key);
-		key = longer;
-	}
+	key = input_key(spec);
 	known = json_object_get(run->inputs, key);
 	if (known != NULL) {
 		rc = digest_from_text(json_string_value(known), ret_root);
@@ -260,6 +268,31 @@ item_back(struct run_batch *run, const struct batch_item *item)
 	run->progress.running -= item->started;
 }
 
+/* Blobs went between our putting them and the action: once more, from the user's directory. */
+static bool
+put_again(struct run_batch *run, struct batch_item *item, const struct job_result *result)
+{
+	size_t missing = job_to_put_again(result, &item->spec);
+	char text[128];
+
+	if (missing == 0 || item->again)
+		return false;
+	snprintf(text, sizeof(text),
+	    "%zu of its blobs had gone before it ran: they are put once more", missing);
+	say(run, item, text);
+	if (item->spec.input != NULL) {
+		char *key = input_key(&item->spec);
+
+		json_object_del(run->inputs, key);
+		free(key);
+	}
+	item->again = true;
+	item->started = false;
+	item->state = ITEM_WAITING;
+	item_submit(run, (size_t)(item - run->batch.items));
+	return true;
+}
+
 static void
 take_done(struct run_batch *run, const struct msg_done *done)
 {
@@ -275,6 +308,10 @@ take_done(struct run_batch *run, const struct msg_done *done)
 	if (rc != 0) {
 		say(run, item, err.text);
 		item_failed(run, item);
+		return;
+	}
+	if (put_again(run, item, &result)) {
+		job_result_free(&result);
 		return;
 	}
 	run->progress.cached += result.cached;

@@ -32,6 +32,16 @@ take_text(struct reader *reader, const char *member, const json_t *value, const 
 }
 
 static int
+take_digest(
+    struct reader *reader, const char *member, const json_t *value, struct action_spec *spec)
+{
+	if (!json_is_string(value) || digest_from_text(json_string_value(value), &spec->root) != 0)
+		return wrong(reader, member, "must be 64 hex digits, '/', the size");
+	spec->has_root = true;
+	return 0;
+}
+
+static int
 take_list(struct reader *reader, const char *member, const json_t *value, struct strings *list)
 {
 	const json_t *item;
@@ -156,6 +166,8 @@ take_member(struct reader *reader, const char *member, json_t *value, struct bat
 		return take_list(reader, member, value, &spec->argv);
 	if (strcmp(member, "input") == 0)
 		return take_text(reader, member, value, &spec->input);
+	if (strcmp(member, "input_digest") == 0)
+		return take_digest(reader, member, value, spec);
 	if (strcmp(member, "exclude") == 0)
 		return take_list(reader, member, value, &spec->excludes);
 	if (strcmp(member, "outputs") == 0)

@@ -22,6 +22,7 @@ struct batch_item {
 	/* Filled while it runs. */
 	enum item_state state;
 	bool started; /* it has been with a worker */
+	bool again; /* its input had gone and was put a second time */
 	size_t needs_left;
 	struct arena *arena; /* holds the grafts; NULL until it has ended */
 	struct tree_graft *grafts; /* its outputs, for its dependants */

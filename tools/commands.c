@@ -5,11 +5,13 @@
 
 const struct command command_table[] = {
     {"run", command_run,
-	"[--input DIR] [--output PATH]... [--env K=V]... [--cwd REL]\n"
-	"           [--timeout S] [--no-cache] [--into DIR] [--exclude PATTERN]...\n"
+	"[--input DIR | --input-digest DIGEST] [--output PATH]... [--env K=V]...\n"
+	"           [--cwd REL] [--timeout S] [--no-cache] [--into DIR] [--exclude PATTERN]...\n"
 	"           [--metrics FILE] [--guard=on|off] [--name LABEL] -- ARGV...",
 	"Run one action on the host",
 	"  --input DIR        its input root; without it the input root is empty\n"
+	"  --input-digest DIGEST\n"
+	"                     its input root, in the store already, as ramet cas put printed it\n"
 	"  --exclude PATTERN  leave out names or paths of DIR (fnmatch)\n"
 	"  --output PATH      a file, directory or symlink it makes, relative to --cwd\n"
 	"  --env K=V          one variable of its environment, which holds nothing else\n"
@@ -24,9 +26,9 @@ const struct command command_table[] = {
 	"ended it; 124 on timeout; 125 when ramet or the host failed; 2 for bad usage.\n"},
     {"batch", command_batch, "[--jobs N] [--quiet] [--metrics FILE] FILE|-",
 	"Run many actions, one JSON object a line",
-	"Members: name, argv, input, exclude, outputs, env (an object), cwd, timeout, into,\n"
-	"no_cache, guard (\"on\" or \"off\"), needs (names of earlier lines, whose outputs are\n"
-	"merged into the input root).  Without `into` outputs stay in the store.  Paths are\n"
+	"Members: name, argv, input, input_digest, exclude, outputs, env (an object), cwd,\n"
+	"timeout, into, no_cache, guard (\"on\" or \"off\"), needs (names of earlier lines, whose\n"
+	"outputs are merged into the input root).  Without `into` outputs stay in the store.  Paths are\n"
 	"relative to the current directory.\n\n"
 	"  --jobs N        at most N actions in flight\n"
 	"  --quiet         no progress; failures and the summary only\n"

@@ -113,6 +113,18 @@ job_result_free(struct job_result *result)
 	memset(result, 0, sizeof(*result));
 }
 
+size_t
+job_to_put_again(const struct job_result *result, const struct action_spec *spec)
+{
+	size_t count = 0;
+
+	if (result->status != JOB_MISSING || spec->has_root)
+		return 0;
+	for (const char *at = result->missing; at != NULL && *at != '\0'; at++)
+		count += *at == '\n';
+	return count > 0 ? count : 1;
+}
+
 bool
 job_succeeded(const struct job_result *result)
 {

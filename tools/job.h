@@ -34,6 +34,9 @@ int job_result_read(struct cas *cas, const struct msg_done *done, struct job_res
     struct error_text *err);
 void job_result_free(struct job_result *result);
 
+/* Blobs are missing that we put ourselves: how many; to be put and asked for again.  0: no. */
+size_t job_to_put_again(const struct job_result *result, const struct action_spec *spec);
+
 /* It ran (or was answered from the cache) and exited with 0. */
 bool job_succeeded(const struct job_result *result);
 

@@ -25,6 +25,7 @@ struct run {
 
 enum {
 	RUN_INPUT = OPTION_FIRST,
+	RUN_INPUT_DIGEST,
 	RUN_OUTPUT,
 	RUN_ENV,
 	RUN_CWD,
@@ -38,6 +39,7 @@ enum {
 };
 static const struct option run_options[] = {
     {"input", required_argument, NULL, RUN_INPUT},
+    {"input-digest", required_argument, NULL, RUN_INPUT_DIGEST},
     {"output", required_argument, NULL, RUN_OUTPUT},
     {"env", required_argument, NULL, RUN_ENV},
     {"cwd", required_argument, NULL, RUN_CWD},
@@ -91,6 +93,13 @@ run_option(struct tool *tool, struct run *run, int option, const char *argument)
 	switch (option) {
 	case RUN_INPUT:
 		spec->input = argument;
+		return;
+	case RUN_INPUT_DIGEST:
+		if (digest_from_text(argument, &spec->root) != 0)
+			usage_error(tool,
+			    "--input-digest: %s is not a digest (64 hex digits, '/', the size)",
+			    argument);
+		spec->has_root = true;
 		return;
 	case RUN_OUTPUT:
 		add_output(&spec->outputs, argument);
@@ -149,7 +158,7 @@ ingest_input(struct run *run)
 	struct ingest_options options = {.excludes = (const char *const *)run->spec.excludes.items};
 	struct ingest_stats stats;
 	struct error_text err = {""};
-	struct digest root = digest_empty;
+	struct digest root = run->spec.has_root ? run->spec.root : digest_empty;
 	int rc;
 
 	if (run->spec.input == NULL)
@@ -256,15 +265,47 @@ deliver(struct run *run, struct job_result *result)
 	return exit_status(result);
 }
 
+static void
+run_once(struct tool *tool, struct run *run, struct job_result *result)
+{
+	struct error_text err = {""};
+	struct message message;
+	struct digest action, root = ingest_input(run);
+	int rc;
+
+	if (action_build(run->cas, &run->spec, &root, &action, &err) != 0)
+		die("%s", err.text);
+	host_catch_signals();
+	job_submit(&message, 1, &action, &run->spec, tool->started_s);
+	rc = channel_send_wait(run->channel, &message, -1);
+	if (rc != 0)
+		die("%s: cannot reach the host: %s", tool->state, strerror(-rc));
+	wait_done(tool, run, &message);
+	if (job_result_read(run->cas, &message.done, result, &err) != 0)
+		die("%s", err.text);
+}
+
+/* Blobs that went between our putting them and the action are put once more. */
+static void
+run_to_end(struct tool *tool, struct run *run, struct job_result *result)
+{
+	size_t missing;
+
+	run_once(tool, run, result);
+	missing = job_to_put_again(result, &run->spec);
+	if (missing == 0)
+		return;
+	warnx("%zu of its blobs had gone before it ran: they are put once more", missing);
+	job_result_free(result);
+	run_once(tool, run, result);
+}
+
 int
 command_run(struct tool *tool, int argc, char **argv)
 {
 	struct run run = {.into_fd = -1};
-	struct error_text err = {""};
 	struct job_result result;
-	struct message message;
-	struct digest action, root;
-	int rc, status;
+	int status;
 
 	fail_status = STATUS_ERROR;
 	run_parse(tool, &run, argc, argv);
@@ -273,17 +314,7 @@ command_run(struct tool *tool, int argc, char **argv)
 		run.into_fd = outputs_open_into(run.spec.into);
 	run.channel = host_connect(tool, true, NULL);
 	run.cas = tool_cas(tool, true);
-	root = ingest_input(&run);
-	if (action_build(run.cas, &run.spec, &root, &action, &err) != 0)
-		die("%s", err.text);
-	host_catch_signals();
-	job_submit(&message, 1, &action, &run.spec, tool->started_s);
-	rc = channel_send_wait(run.channel, &message, -1);
-	if (rc != 0)
-		die("%s: cannot reach the host: %s", tool->state, strerror(-rc));
-	wait_done(tool, &run, &message);
-	if (job_result_read(run.cas, &message.done, &result, &err) != 0)
-		die("%s", err.text);
+	run_to_end(tool, &run, &result);
 	status = deliver(&run, &result);
 	job_result_free(&result);
 	cas_close(run.cas);

@@ -35,7 +35,9 @@ test_everything(void **state)
 	    "\"env\":{\"K\":\"V=1\"},\"input\":\"in\",\"exclude\":[\"*.o\"],\"cwd\":\"sub\","
 	    "\"timeout\":1.5,\"into\":\"out\",\"no_cache\":true,\"guard\":\"off\"}\n"
 	    "\n"
-	    "{\"argv\":[\"/bin/b\"],\"needs\":[\"first\",\"first\"],\"guard\":\"on\"}";
+	    "{\"input_digest\":"
+	    "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/12\","
+	    "\"argv\":[\"/bin/b\"],\"needs\":[\"first\",\"first\"],\"guard\":\"on\"}";
 	const struct action_spec *spec;
 
 	assert_int_equal(load(text), 0);
@@ -59,6 +61,10 @@ test_everything(void **state)
 	assert_int_equal(batch.items[1].need_count, 1);
 	assert_int_equal(batch.items[1].needs_left, 1);
 	assert_false(batch.items[1].spec.guard_off);
+	assert_false(spec->has_root);
+	assert_true(batch.items[1].spec.has_root);
+	assert_int_equal(batch.items[1].spec.root.hash[31], 0xaa);
+	assert_int_equal(batch.items[1].spec.root.size_bytes, 12);
 	batch_free(&batch);
 }
 
@@ -105,6 +111,11 @@ test_refused(void **state)
 	    {"{\"argv\":[\"x\"],\"timeout\":0}", ":1: timeout: "},
 	    {"{\"argv\":[\"x\"],\"timeout\":\"1\"}", ":1: timeout: "},
 	    {"{\"argv\":[\"x\"],\"no_cache\":1}", ":1: no_cache: "},
+	    {"{\"argv\":[\"x\"],\"input_digest\":\"x\"}", ":1: input_digest: "},
+	    {"{\"argv\":[\"x\"],\"input_digest\":7}", ":1: input_digest: "},
+	    {"{\"argv\":[\"x\"],\"input\":\"d\",\"input_digest\":"
+	     "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/1\"}",
+		":1: input: "},
 	    {"{\"argv\":[\"x\"],\"guard\":false}", ":1: guard: "},
 	    {"{\"argv\":[\"x\"],\"outputs\":[\"/abs\"]}", ":1: output /abs"},
 	    {"{\"argv\":[\"x\"],\"outputs\":[\"a/../b\"]}", ":1: output a/../b"},
