@@ -182,18 +182,24 @@ init_main(struct run_init *init)
 	int rc;
 
 	signals_block();
+	init->report.ordered = init->order == NULL;
 	init->report.step = RUN_STEP_DESCRIPTORS;
 	rc = run_os_become_init(init);
 	if (rc == 0)
 		rc = descriptors_arrange(init);
 	if (rc == 0)
 		rc = run_os_isolate(init);
-	if (rc == 0)
-		rc = directory_enter(init);
 	if (rc != 0)
 		init_fail(init, rc);
 	umask(022);
 	setrlimit(RLIMIT_CORE, &no_core);
+	if (init->order != NULL)
+		run_ready_await(init);
+	rc = run_os_furnish(init);
+	if (rc == 0)
+		rc = directory_enter(init);
+	if (rc != 0)
+		init_fail(init, rc);
 	init->report.step = RUN_STEP_SPAWN;
 	init->first = run_os_spawn_first(init);
 	if (init->first < 0)
@@ -223,6 +229,7 @@ signals_restore(const sigset_t *ignored)
 	for (int signal_number = 1; signal_number < NSIG; signal_number++)
 		if (sigismember(ignored, signal_number) == 1)
 			sigaction(signal_number, &standard, NULL);
+	run_os_default_signals();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }

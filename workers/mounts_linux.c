@@ -99,7 +99,7 @@ out:
 }
 
 static int
-binds_place(struct run_init *init, int state_fd)
+binds_place(struct run_init *init)
 {
 	const struct run_request *request = init->request;
 	int root_fd, rc = 0;
@@ -111,26 +111,29 @@ binds_place(struct run_init *init, int state_fd)
 		return -errno;
 	for (size_t i = 0; i < request->bind_count && rc == 0; i++) {
 		init->report.bind = (uint32_t)i;
-		rc = bind_place(state_fd, root_fd, &request->binds[i], &init->report.step);
+		rc = bind_place(init->state_fd, root_fd, &request->binds[i], &init->report.step);
 	}
 	close(root_fd);
 	return rc;
 }
 
-/* The sandbox's root, cloned while it can still be written to. */
+/* The sandbox's root, which alone can be written to: the clone is read-only as the host is. */
 static int
-sandbox_clone(struct run_init *init, int state_fd)
+sandbox_clone(struct run_init *init)
 {
+	struct mount_attr attr = {.attr_clr = MOUNT_ATTR_RDONLY};
 	char path[128];
-	int fd, rc;
+	int fd, tree_fd, rc;
 
 	snprintf(path, sizeof(path), "sandboxes/%s/root", init->sandbox->name);
-	fd = open_beneath(state_fd, path);
+	fd = open_beneath(init->state_fd, path);
 	if (fd < 0)
 		return -errno;
-	rc = tree_clone(fd);
-	if (rc < 0)
+	tree_fd = rc = tree_clone(fd);
+	if (tree_fd < 0 || mount_setattr(tree_fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) != 0)
 		rc = -errno;
+	if (rc < 0 && tree_fd >= 0)
+		close(tree_fd);
 	close(fd);
 	return rc;
 }
@@ -181,30 +184,40 @@ sandbox_attach(int tree_fd)
 		init->report.step = RUN_STEP_##name;                                               \
 		rc = (call);                                                                       \
 		if (rc < 0)                                                                        \
-			goto out;                                                                  \
+			return rc;                                                                 \
 	} while (0)
 
-int
-mounts_make(struct run_init *init)
+static int
+state_open(struct run_init *init)
 {
-	int state_fd = -1, sandbox_fd = -1, rc;
+	init->state_fd = open(init->runner->config->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return init->state_fd < 0 ? -errno : 0;
+}
 
-	init->report.step = RUN_STEP_STATE;
-	state_fd = open(init->runner->config->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (state_fd < 0)
-		return -errno;
-	STEP(ROOT, sandbox_fd = sandbox_clone(init, state_fd));
+int
+mounts_prepare(struct run_init *init)
+{
+	int rc;
+
+	STEP(STATE, state_open(init));
 	STEP(READ_ONLY, host_freeze());
 	STEP(TMP, tmp_mount());
-	STEP(HIDE, state_hide(state_fd));
-	STEP(SANDBOX, sandbox_attach(sandbox_fd));
-	STEP(SOURCE, binds_place(init, state_fd));
+	STEP(HIDE, state_hide(init->state_fd));
 	STEP(SHM, shm_mount());
 	STEP(PROC, proc_mount(&init->report));
-	rc = 0;
-out:
-	if (sandbox_fd >= 0)
-		close(sandbox_fd);
-	close(state_fd);
-	return rc;
+	return 0;
+}
+
+int
+mounts_finish(struct run_init *init)
+{
+	int tree_fd, rc;
+
+	STEP(ROOT, tree_fd = sandbox_clone(init));
+	STEP(SANDBOX, sandbox_attach(tree_fd));
+	close(tree_fd);
+	STEP(SOURCE, binds_place(init));
+	close(init->state_fd);
+	init->state_fd = -1;
+	return 0;
 }

@@ -21,6 +21,8 @@
 
 /* How long an init may take to end everything after it was asked to kill, before it goes itself. */
 enum { KILL_PATIENCE_US = 5000000 };
+/* How long an init waits for the next action: a build asks again at once. */
+enum { READY_MS = 500 };
 
 enum ending { ENDING_NONE, ENDING_TERM, ENDING_KILL, ENDING_FORCED };
 
@@ -31,8 +33,8 @@ struct run {
 	const struct run_request *request;
 	struct run_result *result;
 	struct run_log logs[2]; /* stdout, stderr */
-	int control_fd;
-	pid_t init;
+	const char *root_path;
+	struct run_child init; /* its pipes are in the logs */
 	struct run_report report; /* RUN_ENDED or RUN_FAILED, when it came */
 	bool reported;
 	enum ending ending;
@@ -103,6 +105,8 @@ runner_new(const struct host_config *config, enum isolation isolation, uid_t act
 	runner->drop_uid = isolation != ISOLATION_USER && geteuid() == 0 && action_uid != geteuid();
 	runner->slot = slot;
 	ignored_find(&runner->ignored);
+	runner->ready = RUN_CHILD_NONE;
+	runner->mounts_fd = -1;
 	runner->null_fd = standard_fds_hold();
 	if (runner->null_fd < 0) {
 		rc = error_errno(err, runner->null_fd, "/dev/null: cannot open");
@@ -110,6 +114,7 @@ runner_new(const struct host_config *config, enum isolation isolation, uid_t act
 	}
 	rc = run_os_setup(runner, err);
 	if (rc == 0) {
+		run_ready_open(runner);
 		*ret_runner = runner;
 		return 0;
 	}
@@ -118,99 +123,40 @@ out:
 	return rc;
 }
 
-static void
-pid_reap(pid_t pid)
-{
-	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-}
-
 void
 runner_free(struct runner *runner)
 {
 	if (runner == NULL)
 		return;
-	pid_reap(runner->leaving);
+	run_ready_close(runner);
+	for (unsigned i = 0; i < runner->leaving_count; i++)
+		run_child_reap(runner->leaving[i]);
+	if (runner->mounts_fd >= 0)
+		close(runner->mounts_fd);
 	if (runner->null_fd >= 0)
 		close(runner->null_fd);
 	free(runner->log_buffer);
 	free(runner);
 }
 
-static int
-log_open_pipe(struct run *run, int which, int *ret_write_fd)
+int
+runner_rest_ms(const struct runner *runner)
 {
-	struct run_log *log = &run->logs[which];
-	int fds[2];
-	int rc = run_os_pipe(fds);
-
-	if (rc != 0)
-		return rc;
-	log->pipe_fd = fds[0];
-	*ret_write_fd = fds[1];
-	/* /dev/stdout can then be opened by name, as with a file. */
-	if (run->runner->drop_uid)
-		(void)fchown(fds[1], run->runner->action_uid, (gid_t)run->runner->action_uid);
-	return fcntl(fds[0], F_SETFL, O_NONBLOCK) == 0 ? 0 : -errno;
+	return runner->ready.pid != 0 || runner->leaving_count > 0 ? READY_MS : -1;
 }
 
-static void
-fd_close(int fd)
+void
+runner_rest(struct runner *runner)
 {
-	if (fd >= 0)
-		close(fd);
-}
-
-static int
-run_start(struct run *run, const char *root_path, struct error_text *err)
-{
-	struct run_init init = {.runner = run->runner,
-	    .sandbox = run->sandbox,
-	    .request = run->request,
-	    .root_path = root_path,
-	    .stdout_fd = -1,
-	    .stderr_fd = -1,
-	    .control_fd = -1};
-	int control[2] = {-1, -1};
-	pid_t pid;
-	int rc = log_open_pipe(run, 0, &init.stdout_fd);
-
-	if (rc == 0)
-		rc = log_open_pipe(run, 1, &init.stderr_fd);
-	if (rc == 0)
-		rc = run_os_control_pair(control);
-	if (rc != 0) {
-		error_errno(err, rc, "%s: cannot make pipes for the action", run->sandbox->name);
-		goto out;
-	}
-	init.control_fd = control[1];
-	pid = FAULTY(clone, run_os_fork_init(run->runner));
-	if (pid == 0)
-		init_main(&init);
-	if (pid < 0) {
-		rc = -errno;
-		error_errno(err, rc, "%s: cannot start the action's init (see ramet doctor)",
-		    run->sandbox->name);
-		goto out;
-	}
-	run->init = pid;
-	run->control_fd = control[0];
-	control[0] = -1;
-	if (run->runner->slot != NULL && run_has_namespaces(run->runner))
-		slot_set_action_pid(run->runner->slot, pid);
-out:
-	fd_close(init.stdout_fd);
-	fd_close(init.stderr_fd);
-	fd_close(control[0]);
-	fd_close(control[1]);
-	return rc;
+	run_children_reap(runner);
+	run_ready_drop(runner);
 }
 
 static void
 ask(struct run *run, char what)
 {
-	if (run->control_fd >= 0)
-		(void)!write(run->control_fd, &what, 1);
+	if (run->init.control_fd >= 0)
+		(void)!write(run->init.control_fd, &what, 1);
 }
 
 static void
@@ -223,7 +169,7 @@ end_by_force(struct run *run)
 		run->ending = ENDING_KILL;
 		run->deadline_us = now_us + KILL_PATIENCE_US;
 	} else if (run->ending == ENDING_KILL) {
-		kill(run->init, SIGKILL);
+		kill(run->init.pid, SIGKILL);
 		run->ending = ENDING_FORCED;
 		run->deadline_us = 0;
 	}
@@ -268,7 +214,7 @@ report_read(struct run *run)
 	size_t got = 0;
 
 	while (got < sizeof(report)) {
-		ssize_t n = read(run->control_fd, (char *)&report + got, sizeof(report) - got);
+		ssize_t n = read(run->init.control_fd, (char *)&report + got, sizeof(report) - got);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -304,7 +250,7 @@ cancel_look(struct run *run, short revents, struct pollfd *watch)
 static void
 run_wait(struct run *run)
 {
-	struct pollfd watch[4] = {{.fd = run->control_fd, .events = POLLIN},
+	struct pollfd watch[4] = {{.fd = run->init.control_fd, .events = POLLIN},
 	    {.fd = run->logs[0].pipe_fd, .events = POLLIN},
 	    {.fd = run->logs[1].pipe_fd, .events = POLLIN},
 	    {.fd = run->request->cancel_fd, .events = POLLIN}};
@@ -332,21 +278,21 @@ run_wait(struct run *run)
 /*
  * Until the init is gone all of the action may not be.  Where it says that it is alone (whoever is
  * orphaned becomes its child) there is nothing to wait for: the kernel takes its namespaces down
- * meanwhile, and the next run reaps it.
+ * meanwhile, and a later run reaps it.
  */
 static void
 init_reap(struct run *run)
 {
 	if (run->reported && run->report.kind == RUN_ENDED && run->report.alone) {
-		run->runner->leaving = run->init;
+		run_child_leave(run->runner, run->init.pid);
 		if (run->runner->slot != NULL)
 			slot_set_action_pid(run->runner->slot, 0);
 		return;
 	}
 	/* Without a report the init is dead or no use: never wait for it with it alive. */
 	if (!run->reported)
-		kill(run->init, SIGKILL);
-	pid_reap(run->init);
+		kill(run->init.pid, SIGKILL);
+	run_child_reap(run->init.pid);
 	if (!run->reported)
 		run_os_end_orphans(run->runner);
 	if (run->runner->slot != NULL)
@@ -419,41 +365,96 @@ logs_finish(struct run *run, struct error_text *err)
 	return rc;
 }
 
+/* The pipes are the logs' from here on. */
+static void
+logs_open(struct run *run)
+{
+	for (int i = 0; i < 2; i++) {
+		run->logs[i] = (struct run_log){.name = i == 0 ? "stdout" : "stderr",
+		    .dirfd = run->sandbox->dirfd,
+		    .pipe_fd = run->init.pipe_fds[i],
+		    .file_fd = -1,
+		    .cap = run->runner->config->log_cap_bytes};
+		run->init.pipe_fds[i] = -1;
+	}
+}
+
+/* By the init made ahead, if there is a good one and may_be_ready; else by a new one. */
+static int
+run_start(struct run *run, bool may_be_ready, struct error_text *err)
+{
+	struct runner *runner = run->runner;
+	bool ready = may_be_ready && run_ready_take(runner, run->sandbox, run->request, &run->init);
+
+	if (!ready) {
+		struct run_init init = {
+		    .sandbox = run->sandbox, .request = run->request, .root_path = run->root_path};
+		int rc = run_child_start(runner, &init, run->sandbox->name, &run->init, err);
+
+		if (rc != 0)
+			return rc;
+	}
+	logs_open(run);
+	if (runner->slot != NULL && run_has_namespaces(runner))
+		slot_set_action_pid(runner->slot, run->init.pid);
+	if (ready)
+		ask(run, RUN_ASK_GO);
+	return 0;
+}
+
+/* The init made ahead could not make what any action needs: nothing of this one has begun. */
+static bool
+run_is_refused(const struct run *run)
+{
+	return run->reported && run->report.kind == RUN_FAILED && !run->report.ordered &&
+	    run->ending == ENDING_NONE;
+}
+
+static int
+run_once(struct run *run, bool may_be_ready, struct error_text *err)
+{
+	int rc = run_start(run, may_be_ready, err);
+
+	if (rc != 0)
+		return rc;
+	CRASH_POINT(action_started);
+	run_ready_make(run->runner); /* while the action runs: on another core it costs nothing */
+	run_wait(run);
+	init_reap(run);
+	return 0;
+}
+
 int
 run_action(struct runner *runner, struct sandbox *sandbox, const struct run_request *request,
     struct run_result *ret_result, struct error_text *err)
 {
 	struct run_result result = {.start_us = clock_realtime_us()};
+	char root_path[PATH_MAX + 128] = SANDBOX_PATH;
 	struct run run = {.runner = runner,
 	    .sandbox = sandbox,
 	    .request = request,
 	    .result = &result,
-	    .control_fd = -1,
+	    .root_path = root_path,
+	    .init = RUN_CHILD_NONE,
 	    .start_us = clock_monotonic_us()};
-	char root_path[PATH_MAX + 128] = SANDBOX_PATH;
 	int rc, log_rc;
 
-	for (int i = 0; i < 2; i++)
-		run.logs[i] = (struct run_log){.name = i == 0 ? "stdout" : "stderr",
-		    .dirfd = sandbox->dirfd,
-		    .pipe_fd = -1,
-		    .file_fd = -1,
-		    .cap = runner->config->log_cap_bytes};
 	if (!run_has_namespaces(runner))
 		snprintf(root_path, sizeof(root_path), "%s/sandboxes/%s/root",
 		    runner->config->state_dir, sandbox->name);
 	if (request->timeout_us != 0)
 		run.deadline_us = run.start_us + request->timeout_us;
-	pid_reap(runner->leaving);
-	runner->leaving = 0;
-	rc = run_start(&run, root_path, err);
-	if (rc == 0) {
-		CRASH_POINT(action_started);
-		run_wait(&run);
-		init_reap(&run);
-		rc = result_fill(&run, err);
+	logs_open(&run);
+	rc = run_once(&run, true, err);
+	if (rc == 0 && run_is_refused(&run)) {
+		(void)logs_finish(&run, NULL);
+		run_child_close(&run.init);
+		run.reported = false;
+		rc = run_once(&run, false, err);
 	}
-	fd_close(run.control_fd);
+	if (rc == 0)
+		rc = result_fill(&run, err);
+	run_child_close(&run.init);
 	log_rc = logs_finish(&run, rc == 0 ? err : NULL);
 	if (rc == 0)
 		rc = log_rc;

@@ -20,9 +20,15 @@
  *
  * The slot (may be NULL) names what repair has to end: the init; without namespaces the action's
  * process group, for there the init must live on to end what has left the group.  runner_new
- * ignores SIGPIPE in this process.  run_action may return while an init that is alone still exits;
- * the next call, or runner_free, reaps it.  The result of an action that was killed by force says
- * signal 9 and no usage.
+ * ignores SIGPIPE in this process.  The result of an action that was killed by force says signal 9
+ * and no usage.
+ *
+ * run_action may return with two kinds of processes left, neither with anything of the action:
+ * inits that are alone and exit, and with namespaces one init made ahead for the next action, which
+ * holds the host's mounts as they were when it was made.  So, when nothing is to be done for as
+ * long as runner_rest_ms says (-1: for ever, nothing is left), call runner_rest: it ends the one
+ * and reaps the others, without waiting.  When the host's mounts change meanwhile the init made
+ * ahead is not used.
  *
  * Errors of run_action are the host's (-errno, words in err); what the action did is in the result.
  * A program that cannot be executed is the action's failure: exit code 127 (not found) or 126, with
@@ -72,6 +78,8 @@ void runner_free(struct runner *runner);
 
 int run_action(struct runner *runner, struct sandbox *sandbox, const struct run_request *request,
     struct run_result *ret_result, struct error_text *err);
+int runner_rest_ms(const struct runner *runner);
+void runner_rest(struct runner *runner);
 
 /* A real try of an isolation with /bin/true-like work, for probe.h: 0 or -errno. */
 int run_try_isolation(const struct host_config *config, enum isolation isolation, double *ret_us,

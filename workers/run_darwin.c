@@ -100,6 +100,18 @@ run_os_isolate(struct run_init *init)
 	return 0;
 }
 
+int
+run_os_furnish(struct run_init *init)
+{
+	(void)init;
+	return 0;
+}
+
+void
+run_os_default_signals(void)
+{
+}
+
 pid_t
 run_os_spawn_first(struct run_init *init)
 {

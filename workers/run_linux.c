@@ -117,7 +117,10 @@ run_os_setup(struct runner *runner, struct error_text *err)
 	if (death_signal != 0) /* a change of credentials may have cleared it */
 		prctl(PR_SET_PDEATHSIG, death_signal);
 	rc = network_flag != 0 ? loopback_up() : 0;
-	return rc == 0 ? 0 : error_errno(err, rc, "cannot bring the loopback interface up");
+	if (rc != 0)
+		return error_errno(err, rc, "cannot bring the loopback interface up");
+	runner->mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	return 0;
 }
 
 int
@@ -169,7 +172,13 @@ run_os_isolate(struct run_init *init)
 	if (!run_has_namespaces(init->runner))
 		return 0;
 	(void)sethostname(name, sizeof(name) - 1);
-	return mounts_make(init);
+	return mounts_prepare(init);
+}
+
+int
+run_os_furnish(struct run_init *init)
+{
+	return run_has_namespaces(init->runner) ? mounts_finish(init) : 0;
 }
 
 pid_t
@@ -228,6 +237,16 @@ run_os_exec(struct run_init *init, const char *path)
 {
 	execve(path, init->request->argv, init->request->env);
 	return -errno;
+}
+
+/* The C library's own; posix_spawn leaves them ignored. */
+void
+run_os_default_signals(void)
+{
+	const uint64_t standard[8] = {0}; /* the kernel's struct sigaction, or more */
+
+	for (int signal_number = __SIGRTMIN; signal_number < SIGRTMIN; signal_number++)
+		(void)syscall(SYS_rt_sigaction, signal_number, standard, NULL, _NSIG / 8);
 }
 
 int

@@ -131,10 +131,15 @@ worker_loop(struct worker *worker)
 
 	worker_send(worker, &message);
 	while (!worker->lost && !worker->asked_to_stop) {
-		int rc = channel_receive(worker->channel, &message, -1);
+		int rc =
+		    channel_receive(worker->channel, &message, runner_rest_ms(worker->jobs.runner));
 
 		if (rc == -ECONNRESET)
 			break;
+		if (rc == -ETIMEDOUT) {
+			runner_rest(worker->jobs.runner);
+			continue;
+		}
 		if (rc == -ENOMSG || rc == -EINTR)
 			continue;
 		if (rc != 0)

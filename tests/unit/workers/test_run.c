@@ -1,6 +1,8 @@
 /* What an action sees, what ends it, and that nothing of it stays: workers/run.h. */
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -8,6 +10,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +20,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "tests/cmocka_wrap.h"
-#include "workers/run.h"
+#include "workers/run_internal.h"
 
 enum { ACTION_UID = 64321 };
 
@@ -35,6 +38,7 @@ struct host {
 };
 
 static enum isolation tested;
+static bool ahead; /* actions are run by inits made ahead, where those can be */
 
 static const char *const standard_env[] = {"PATH=/usr/bin:/bin", "HOME=/nowhere", NULL};
 
@@ -98,6 +102,10 @@ host_run_argv(struct host *host, const char *const *argv, const char *const *env
 	fs_remove_tree(host->sandbox.dirfd, "stdout");
 	fs_remove_tree(host->sandbox.dirfd, "stderr");
 	host->err.text[0] = '\0';
+	if (ahead)
+		run_ready_make(host->runner);
+	else
+		runner_rest(host->runner);
 	return run_action(host->runner, &host->sandbox, &request, &host->result, &host->err);
 }
 
@@ -603,10 +611,14 @@ test_worker_death_ends_all(void **state)
 	    .cancel_fd = -1};
 	int fd = witness_open(host), status;
 	struct pollfd watch = {.fd = fd, .events = POLLIN};
-	pid_t worker = fork();
+	pid_t worker;
 
+	runner_rest(host->runner); /* an init made ahead would be ours, not the worker's */
+	worker = fork();
 	assert_true(worker >= 0);
 	if (worker == 0) {
+		if (ahead)
+			run_ready_make(host->runner);
 		run_action(host->runner, &host->sandbox, &request, &host->result, &host->err);
 		_exit(99);
 	}
@@ -616,6 +628,198 @@ test_worker_death_ends_all(void **state)
 	assert_true(WIFSIGNALED(status));
 	assert_true(witness_gone(fd));
 	close(fd);
+}
+
+/* The init that waits for the next action, when all others have gone. */
+static pid_t
+ready_alone(const struct host *host)
+{
+	uint64_t start_us = clock_monotonic_us();
+
+	while (host->runner->leaving_count > 0 && clock_monotonic_us() - start_us < 20000000) {
+		run_children_reap(host->runner);
+		sched_yield();
+	}
+	assert_int_equal(host->runner->leaving_count, 0);
+	assert_true(host->runner->ready.pid > 0);
+	return host->runner->ready.pid;
+}
+
+/* Since ready_alone just one init has run an action: this one? */
+static bool
+was_run_by(const struct host *host, pid_t pid)
+{
+	return host->runner->leaving_count == 1 && host->runner->leaving[0] == pid;
+}
+
+static bool
+ready_possible(void)
+{
+	if (namespaces() && ahead)
+		return true;
+	print_message("skipped: no init is made ahead\n");
+	return false;
+}
+
+static void
+test_ready_runs_the_next(void **state)
+{
+	struct host *host = *state;
+	char target[] = "lib", source[] = "trees/one";
+	const struct stage_bind bind = {target, source, true};
+	if (!ready_possible())
+		skip();
+	assert_int_equal(fs_mkdir_path(the_config.state_fd, "trees/one/sub", 0755), 0);
+	assert_int_equal(fs_mkdir(host->sandbox.rootfd, "lib", 0755), 0);
+	assert_int_equal(host_run(host, ":"), 0);
+	for (int i = 0; i < 3; i++) {
+		pid_t pid = ready_alone(host);
+
+		host->binds = i == 1 ? &bind : NULL;
+		host->bind_count = i == 1;
+		assert_int_equal(host_run(host,
+				     "ls lib; echo >mine; (: >lib/x) 2>/dev/null && "
+				     "[ -e lib/sub ] && echo wrote; rm -f lib/x; :"),
+		    0);
+		assert_true(was_run_by(host, pid));
+		assert_string_equal(host_text(host, "stdout"), i == 1 ? "sub\n" : "");
+		assert_int_equal(unlinkat(host->sandbox.rootfd, "mine", 0), 0);
+	}
+	assert_int_equal(fs_remove_tree(the_config.state_fd, "trees"), 0);
+}
+
+static void
+test_large_order_goes_directly(void **state)
+{
+	struct host *host = *state;
+	enum { PART = 100000, PARTS = 4 };
+	static char parts[PARTS][PART];
+	const char *env[PARTS + 2] = {"PATH=/usr/bin:/bin"};
+	const char *argv[] = {"/bin/sh", "-c", "env | wc -c", NULL};
+	pid_t pid;
+
+	if (!ready_possible())
+		skip();
+	for (int i = 0; i < PARTS; i++) {
+		memset(parts[i], 'x', PART - 1);
+		memcpy(parts[i], "A=", 2);
+		parts[i][0] = (char)('A' + i);
+		env[i + 1] = parts[i];
+	}
+	assert_int_equal(host_run(host, ":"), 0);
+	pid = ready_alone(host);
+	assert_int_equal(host_run_argv(host, argv, env), 0);
+	assert_int_equal(host->result.exit_code, 0);
+	assert_true(strtoul(host_text(host, "stdout"), NULL, 10) > (unsigned long)PART * PARTS);
+	assert_false(was_run_by(host, pid));
+	assert_int_equal(ready_alone(host), pid); /* it still waits */
+	assert_int_equal(host_run(host, ":"), 0);
+	assert_true(was_run_by(host, pid));
+}
+
+static void
+test_rest_leaves_nothing(void **state)
+{
+	struct host *host = *state;
+	uint64_t start_us = clock_monotonic_us();
+	pid_t pid;
+
+	if (!ready_possible())
+		skip();
+	assert_int_equal(host_run(host, ":"), 0);
+	pid = host->runner->ready.pid;
+	assert_true(pid > 0);
+	assert_int_equal(kill(pid, 0), 0);
+	assert_true(runner_rest_ms(host->runner) > 0);
+	while (runner_rest_ms(host->runner) >= 0 && clock_monotonic_us() - start_us < 20000000) {
+		runner_rest(host->runner);
+		sched_yield();
+	}
+	assert_int_equal(runner_rest_ms(host->runner), -1);
+	assert_int_equal(kill(pid, 0), -1);
+	assert_int_equal(host_run(host, "exit 3"), 3);
+}
+
+static void
+test_failed_ready_is_replaced(void **state)
+{
+	struct host *host = *state;
+	struct host_config broken = *host->runner->config;
+
+	if (!ready_possible())
+		skip();
+	for (int i = 0; i < 10; i++) { /* it fails before, while, or after it is asked */
+		runner_rest(host->runner);
+		broken.state_dir[0] = '\0';
+		host->runner->config = &broken;
+		run_ready_make(host->runner);
+		if (i == 0) {
+			assert_int_equal(host_run_argv(host, standard_env, standard_env), -ENOENT);
+			assert_non_null(strstr(host->err.text, "state directory"));
+		}
+		host->runner->config = &the_config;
+		assert_int_equal(host_run(host, "echo ran; exit 5"), 5);
+		assert_string_equal(host_text(host, "stdout"), "ran\n");
+	}
+}
+
+/* Only a process that may mount can see that: root in the mount namespace that run_apart made. */
+static void
+test_new_mount_is_seen(void **state)
+{
+	struct host *host = *state;
+	int dir;
+
+	if (!ready_possible())
+		skip();
+	assert_int_equal(host_run(host, ":"), 0);
+	assert_int_not_equal(host->runner->ready.pid, 0);
+	if (mount("ramet-test", "/mnt", "tmpfs", 0, "mode=755") != 0) {
+		print_message("skipped: may not mount: %s\n", strerror(errno));
+		skip();
+	}
+	dir = open("/mnt", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	script_put(dir, "file", "new\n", 0644);
+	close(dir);
+	assert_int_equal(host_run(host, "cat /mnt/file"), 0);
+	assert_string_equal(host_text(host, "stdout"), "new\n");
+	assert_int_equal(umount("/mnt"), 0);
+	assert_int_equal(host_run(host, "test -e /mnt/file"), 1);
+}
+
+/* A worker that is killed between two actions. */
+static void
+test_ready_dies_with_its_worker(void **state)
+{
+	struct host *host = *state;
+	struct pollfd watch = {.events = POLLIN};
+	int fds[2], status;
+	pid_t worker, pid = 0;
+
+	if (!ready_possible())
+		skip();
+	runner_rest(host->runner);
+	assert_int_equal(pipe(fds), 0);
+	worker = fork();
+	assert_true(worker >= 0);
+	if (worker == 0) {
+		run_ready_make(host->runner);
+		pid = host->runner->ready.pid;
+		if (write(fds[1], &pid, sizeof(pid)) == sizeof(pid))
+			pause();
+		_exit(99);
+	}
+	assert_int_equal(read(fds[0], &pid, sizeof(pid)), sizeof(pid));
+	assert_true(pid > 0);
+	watch.fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	assert_true(watch.fd >= 0);
+	assert_int_equal(kill(worker, SIGKILL), 0);
+	assert_int_equal(waitpid(worker, &status, 0), worker);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(poll(&watch, 1, 20000), 1);
+	close(watch.fd);
+	close(fds[0]);
+	close(fds[1]);
 }
 
 static void
@@ -662,9 +866,16 @@ run_all(enum isolation isolation)
 	    RUN_TEST(test_network_is_its_own),
 	    RUN_TEST(test_state_socket_is_out_of_reach),
 	    RUN_TEST(test_worker_death_ends_all),
+	    RUN_TEST(test_ready_runs_the_next),
+	    RUN_TEST(test_large_order_goes_directly),
+	    RUN_TEST(test_rest_leaves_nothing),
+	    RUN_TEST(test_failed_ready_is_replaced),
+	    RUN_TEST(test_new_mount_is_seen),
+	    RUN_TEST(test_ready_dies_with_its_worker),
 	    RUN_TEST(test_try_isolation),
 	};
 	struct error_text err;
+	char name[64];
 	int rc;
 
 	tested = isolation;
@@ -675,20 +886,25 @@ run_all(enum isolation isolation)
 		print_message("isolation %s: %s: skipped\n", isolation_names[isolation], err.text);
 		return 0;
 	}
-	rc = cmocka_run_group_tests_name(isolation_names[isolation], tests, NULL, NULL);
+	snprintf(name, sizeof(name), "%s%s", isolation_names[isolation], ahead ? ", ahead" : "");
+	rc = cmocka_run_group_tests_name(name, tests, NULL, NULL);
 	runner_free(the_runner);
 	return rc;
 }
 
 /* Namespaces, once entered, are not left: each isolation has a process of its own. */
 static int
-run_apart(enum isolation isolation)
+run_apart(enum isolation isolation, bool are_ahead)
 {
 	pid_t pid = fork();
 	int status;
 
-	if (pid == 0)
+	if (pid == 0) {
+		if (unshare(CLONE_NEWNS) == 0) /* test_new_mount_is_seen's mount is nobody's */
+			(void)mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+		ahead = are_ahead;
 		exit(run_all(isolation) == 0 ? 0 : 1);
+	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		return 1;
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : 1;
@@ -709,10 +925,12 @@ main(void)
 	the_config.log_cap_bytes = 4000;
 	if (fs_mkdir(the_config.state_fd, "sandboxes", 0711) != 0)
 		return 1;
-	if (geteuid() == 0)
-		rc |= run_apart(ISOLATION_ROOT);
-	rc |= run_apart(ISOLATION_USER);
-	rc |= run_apart(ISOLATION_NONE);
+	for (int i = 0; i < 2; i++) {
+		if (geteuid() == 0)
+			rc |= run_apart(ISOLATION_ROOT, i == 1);
+		rc |= run_apart(ISOLATION_USER, i == 1);
+	}
+	rc |= run_apart(ISOLATION_NONE, false);
 	close(the_config.state_fd);
 	if (fs_remove_tree(AT_FDCWD, template) != 0)
 		rc = 1;
