@@ -63,7 +63,8 @@ supervisor_worker_reaped)
 	host=$(host_pid)
 	family=$(descendants "$host")
 	for pid in $family; do
-		[ "$(sed 's/.*) //' "/proc/$pid/stat" | cut -d' ' -f2)" != "$host" ] || kill -KILL "$pid"
+		[ "$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -d' ' -f2)" != "$host" ] ||
+		    kill -KILL "$pid" 2>/dev/null || : # gone with the supervisor by then
 	done
 	must_wait_for 10 gone "$host"
 	# shellcheck disable=SC2086
