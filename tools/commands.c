@@ -48,6 +48,8 @@ const struct command command_table[] = {
     {"ps", command_ps, "[--json]", "Show the host's processes, what each does and holds", ""},
     {"doctor", command_doctor, "[--json]",
 	"Try what this volume and system allow, and say what to do about each no",
+	"yes: it works, with what one call cost; no: it does not, and what to do about it;\n"
+	"'-': it does not, and nothing is lost by it, since something as good works.\n"
 	"Exit status: 0 when actions can run here, 1 when not.\n"},
     {"cas", command_cas,
 	"put [--exclude PATTERN]... PATH... | get [--tree] [--executable] [-o PATH] DIGEST |\n"

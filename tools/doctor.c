@@ -25,6 +25,7 @@ struct report {
 	bool runs; /* some isolation works */
 	bool places; /* some way of placing works */
 	unsigned items;
+	char isolation[32]; /* the best that works */
 };
 
 static pid_t
@@ -62,6 +63,14 @@ text_of(const json_t *object, const char *key)
 	return text != NULL ? text : "";
 }
 
+static const char *
+mark_of(const json_t *object)
+{
+	if (!json_is_true(json_object_get(object, "works")))
+		return json_is_true(json_object_get(object, "unneeded")) ? "-" : "no";
+	return json_object_get(object, "value") != NULL ? "" : "yes";
+}
+
 static void
 print_item(const json_t *object, const char *item)
 {
@@ -70,11 +79,8 @@ print_item(const json_t *object, const char *item)
 	const char *value = json_string_value(json_object_get(object, "value"));
 	const char *remedy = text_of(object, "remedy");
 
-	printf("%-4s %-18s %s",
-	    !works              ? "no"
-		: value != NULL ? ""
-				: "yes",
-	    item, value != NULL ? value : text_of(object, "why"));
+	printf(
+	    "%-4s %-18s %s", mark_of(object), item, value != NULL ? value : text_of(object, "why"));
 	if (works && us > 0)
 		printf(" (%.1f us)", us);
 	putchar('\n');
@@ -94,6 +100,8 @@ take_line(struct report *report, const char *line)
 	report->items++;
 	if (strncmp(item, "isolation.", 10) == 0 && strcmp(item, "isolation.auto") != 0)
 		report->runs = report->runs || works;
+	if (strcmp(item, "isolation") == 0)
+		strlcpy(report->isolation, text_of(object, "value"), sizeof(report->isolation));
 	if (strncmp(item, "way.", 4) == 0)
 		report->places = report->places || works;
 	if (report->json)
@@ -125,7 +133,7 @@ command_doctor(struct tool *tool, int argc, char **argv)
 	tool_state(tool, true);
 	host_program(program, sizeof(program));
 	if (!report.json)
-		printf("tried in %s:\n", tool->state);
+		printf("tried in %s ('-': no, and nothing is lost by it):\n", tool->state);
 	fflush(stdout);
 	pid = probe_start(program, tool->state, &out);
 	while (getline(&line, &size, out) > 0)
@@ -142,6 +150,6 @@ command_doctor(struct tool *tool, int argc, char **argv)
 		return 1;
 	}
 	if (!report.json)
-		printf("actions can run here\n");
+		printf("actions can run here, with isolation %s\n", report.isolation);
 	return 0;
 }

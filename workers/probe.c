@@ -96,13 +96,13 @@ try_private(int dirfd, struct probe *probe)
 
 	int rc = try_fill(dirfd, "reflink", fs_reflink);
 	reflink->us = (double)(clock_monotonic_us() - start);
-	way_says(reflink, rc, "cloning a file's extents");
+	way_says(reflink, rc, rc == 0 ? "cloned a file's extents" : "cloning a file's extents");
 	if (rc != 0)
 		probe_explain_reflink(probe->volume, reflink);
 	start = clock_monotonic_us();
 	rc = try_fill(dirfd, "copy", fs_copy);
 	copy->us = (double)(clock_monotonic_us() - start);
-	way_says(copy, rc, "copying a file of %d bytes", FILE_BYTES);
+	way_says(copy, rc, "%s a file of %d bytes", rc == 0 ? "copied" : "copying", FILE_BYTES);
 	if (rc != 0)
 		strlcpy(copy->remedy, "free some space, or choose another --state directory",
 		    sizeof copy->remedy);
@@ -121,8 +121,8 @@ try_clone(int dirfd, struct probe *probe)
 	if (rc == 0)
 		rc = fs_clone(dirfd, "tree", dirfd, "tree.clone");
 	way->us = (double)(clock_monotonic_us() - start);
-	way_says(way, rc, "cloning a directory (%s)",
-	    probe->clone_is_native ? "one call" : "file by file: this system has no clonefile");
+	way_says(way, rc, "%s a directory %s", rc == 0 ? "cloned" : "cloning",
+	    probe->clone_is_native ? "in one call" : "file by file (in one call: on macOS)");
 	probe->clone_is_native = probe->clone_is_native && rc == 0;
 }
 
@@ -143,12 +143,19 @@ try_isolation(const struct host_config *config, enum isolation isolation, struct
 	struct error_text err = {""};
 
 	if (isolation == ISOLATION_ROOT && !probe->is_root) {
-		way_says(way, -EPERM, "not tried without root");
+		way->error = EPERM;
+		strlcpy(way->why, "needs root", sizeof way->why);
 		strlcpy(way->remedy, "run rametd as root", sizeof way->remedy);
 		return;
 	}
 	int rc = run_try_isolation(config, isolation, &way->us, &err);
-	way_says(way, rc, "%s", rc == 0 ? "ran an action in it" : "could not run an action in it");
+	if (isolation == ISOLATION_NONE)
+		way_says(way, rc, "%s an action that sees the host's files",
+		    rc == 0 ? "ran" : "running");
+	else
+		way_says(way, rc, "%s an action in namespaces of its own, %s",
+		    rc == 0 ? "ran" : "running",
+		    isolation == ISOLATION_ROOT ? "made by root" : "made by a plain user");
 	if (rc == 0)
 		return;
 	if (err.text[0] != '\0')
@@ -166,6 +173,24 @@ choose_best(struct probe *probe)
 		probe->best_isolation = ISOLATION_ROOT;
 	else if (probe->isolation[ISOLATION_USER].works)
 		probe->best_isolation = ISOLATION_USER;
+}
+
+/* Nobody need do anything about these: something as good works. */
+static void
+mark_unneeded(struct probe *probe)
+{
+	struct probe_way *isolation = probe->isolation, *ways = probe->ways;
+
+	ways[PLACE_OVERLAY].unneeded = ways[PLACE_IMAGE].unneeded = true;
+	ways[PLACE_REFLINK].unneeded =
+	    !ways[PLACE_REFLINK].works && ways[PLACE_HARDLINK].works && ways[PLACE_COPY].works;
+	if (probe->best_isolation == ISOLATION_USER && !isolation[ISOLATION_ROOT].works)
+		isolation[ISOLATION_ROOT].unneeded = true;
+	if (probe->best_isolation == ISOLATION_ROOT && !isolation[ISOLATION_USER].works)
+		isolation[ISOLATION_USER].unneeded = true;
+	for (int i = ISOLATION_ROOT; i < ISOLATION_COUNT; i++)
+		if (isolation[i].unneeded)
+			isolation[i].remedy[0] = '\0';
 }
 
 static void
@@ -232,6 +257,7 @@ probe_run(const struct host_config *config, struct probe *ret_probe)
 	try_isolation(config, ISOLATION_USER, probe);
 	try_isolation(config, ISOLATION_NONE, probe);
 	choose_best(probe);
+	mark_unneeded(probe);
 }
 
 static const enum place_way engine_way[ENGINE_COUNT] = {

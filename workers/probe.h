@@ -16,6 +16,7 @@
 
 struct probe_way {
 	bool works;
+	bool unneeded; /* a no by which nothing is lost: ramet does as well without */
 	int error; /* errno of the try, 0 when it works or was not tried */
 	char why[160]; /* what was tried and what came, or why it is not for this system */
 	char remedy[160]; /* what to do about a no, "" if nothing */

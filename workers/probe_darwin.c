@@ -37,7 +37,8 @@ probe_explain_isolation(enum isolation isolation, int error, struct probe_way *w
 void
 probe_explain_reflink(const char *volume, struct probe_way *way)
 {
-	snprintf(way->remedy, sizeof way->remedy, "%s cannot clone files: APFS can", volume);
+	snprintf(
+	    way->remedy, sizeof way->remedy, "%s copies bytes instead; APFS shares them", volume);
 }
 
 bool

@@ -236,8 +236,9 @@ explain_mounts(const struct tried *tried, struct probe *probe)
 	}
 	overlay->error = tried->overlay_error;
 	overlay->us = (double)tried->overlay_us;
-	snprintf(overlay->why, sizeof overlay->why, "not used yet; mounted one: %s",
-	    overlay->error == 0 ? "works here" : strerror(overlay->error));
+	snprintf(overlay->why, sizeof overlay->why,
+	    "ramet places nothing by overlay: bind and hardlink do (mounting one: %s)",
+	    overlay->error == 0 ? "works" : strerror(overlay->error));
 }
 
 static void
@@ -246,8 +247,9 @@ explain_image(struct probe *probe)
 	struct probe_way *image = &probe->ways[PLACE_IMAGE];
 
 	image->error = ENOTSUP;
-	snprintf(image->why, sizeof image->why, "not used yet; the kernel has %sEROFS loaded%s",
-	    kernel_has("erofs") ? "" : "no ", probe->is_root ? "" : ", and it needs root");
+	snprintf(image->why, sizeof image->why,
+	    "ramet makes no images: bind and hardlink do (EROFS in the kernel: %s)",
+	    kernel_has("erofs") ? "yes" : "no");
 }
 
 void
@@ -280,7 +282,7 @@ void
 probe_explain_reflink(const char *volume, struct probe_way *way)
 {
 	snprintf(way->remedy, sizeof way->remedy,
-	    "%s cannot share extents here: XFS (reflink=1) and btrfs can", volume);
+	    "%s copies bytes instead; XFS (reflink=1) and btrfs share them", volume);
 }
 
 bool

@@ -26,7 +26,7 @@ print_way(const char *group, const char *name, const struct probe_way *way, FILE
 	    way->works ? "true" : "false", way->error, way->us);
 	print_string("why", way->why, out);
 	print_string("remedy", way->remedy, out);
-	fputs("}\n", out);
+	fprintf(out, ",\"unneeded\":%s}\n", way->unneeded ? "true" : "false");
 }
 
 /* Something that is as it is; `works` says whether it is well so. */

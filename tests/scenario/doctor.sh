@@ -11,6 +11,14 @@ ramet doctor >live.out 2>&1 || :
 for way in bind clonefile reflink hardlink copy; do
 	contains "doctor (a host runs)" "$(cat live.out)" $way
 done
+# Each no comes with what to do about it (a Mac has some that nothing can be done about); what ramet
+# does without is no "no".
+if [ -d /proc/self ]; then
+	awk '$1 == "no" { no = $2; next } no != "" && $1 != "->" { print no; exit } { no = "" }' \
+	    live.out >unhelped
+	same "a no without a remedy" "$(cat unhelped)" ""
+	same "overlay and image" "$(grep -c -e '^- *way.overlay ' -e '^- *way.image ' live.out)" 2
+fi
 # The trials leave nothing behind.
 same after "$(ramet run -- /bin/echo fine)" fine
 check_idle
