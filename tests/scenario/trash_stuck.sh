@@ -1,0 +1,15 @@
+#!/bin/sh
+# What cannot be deleted from the trash now goes soon after it can be, though nobody asks for it.
+own_mounts=1
+. "$(dirname "$0")/lib.sh"
+
+start_host --workers 1
+mkdir "$RAMET_STATE/trash/stuck"
+mount -t tmpfs none "$RAMET_STATE/trash/stuck"
+ramet run -- /bin/true
+must_wait_for 10 grep -q "trash/stuck: cannot be deleted" "$RAMET_STATE/ramet.log"
+same "times it is said" "$(grep -c "trash/stuck" "$RAMET_STATE/ramet.log")" 1
+umount "$RAMET_STATE/trash/stuck"
+must_wait_for 15 trash_is_empty
+check_idle
+stop_host
