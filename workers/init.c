@@ -205,10 +205,8 @@ init_main(struct run_init *init)
 	if (init->first < 0)
 		init_fail(init, (int)init->first);
 	init->report.exec_us = clock_monotonic_us();
-	if (!run_has_namespaces(init->runner)) {
-		init->report.process_group = (int32_t)init->first;
-		report_send(init, RUN_STARTED);
-	}
+	init->report.process_group = (int32_t)init->first;
+	report_send(init, RUN_STARTED);
 	first_wait(init);
 	run_os_end_others(init);
 	report_usage(&init->report);

@@ -206,6 +206,18 @@ wait_ms(const struct run *run)
 	return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
 }
 
+/* From here on the program runs, and the next action's init can be made beside it. */
+static void
+on_started(struct run *run, pid_t process_group)
+{
+	struct runner *runner = run->runner;
+
+	if (run_has_namespaces(runner))
+		run_ready_make(runner);
+	else if (runner->slot != NULL)
+		slot_set_action_pid(runner->slot, process_group);
+}
+
 /* False at the stream's end. */
 static bool
 report_read(struct run *run)
@@ -223,8 +235,7 @@ report_read(struct run *run)
 		got += (size_t)n;
 	}
 	if (report.kind == RUN_STARTED) {
-		if (run->runner->slot != NULL)
-			slot_set_action_pid(run->runner->slot, report.process_group);
+		on_started(run, report.process_group);
 		return true;
 	}
 	run->report = report;
@@ -418,7 +429,6 @@ run_once(struct run *run, bool may_be_ready, struct error_text *err)
 	if (rc != 0)
 		return rc;
 	CRASH_POINT(action_started);
-	run_ready_make(run->runner); /* while the action runs: on another core it costs nothing */
 	run_wait(run);
 	init_reap(run);
 	return 0;

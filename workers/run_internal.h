@@ -5,9 +5,9 @@
  *
  * The worker and the init of an action hold the two ends of one stream socket, "control".  The
  * worker sends single bytes: RUN_ASK_TERM, RUN_ASK_KILL; its end of stream means that the worker
- * has died and everything must go.  The init sends struct run_report: RUN_STARTED (only where the
- * worker must know the action's process group), then RUN_ENDED or RUN_FAILED, then exits.  Whoever
- * dies, the other side sees it.
+ * has died and everything must go.  The init sends struct run_report: RUN_STARTED when
+ * the action's program runs, then RUN_ENDED, or RUN_FAILED, then exits.  Whoever dies, the other
+ * side sees it.
  *
  * With namespaces an init can be made ahead of its action: it makes all that does not depend on one
  * and waits for RUN_ASK_GO, before which the worker writes an order (sandbox and request) into
@@ -79,7 +79,7 @@ struct run_report {
 	int32_t status; /* of the first process, as wait(2) has it */
 	int32_t error; /* RUN_FAILED: -errno of `step`, and which bind */
 	uint32_t step, bind;
-	int32_t process_group; /* RUN_STARTED */
+	int32_t process_group; /* RUN_STARTED without namespaces */
 	uint64_t exec_us; /* CLOCK_MONOTONIC when the program was executed */
 	uint64_t user_us, system_us, max_rss_bytes;
 	uint32_t host_proc; /* no fresh /proc could be mounted */
