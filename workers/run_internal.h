@@ -97,7 +97,7 @@ struct run_init {
 	const struct sandbox *sandbox;
 	const struct run_request *request;
 	int stdout_fd, stderr_fd, control_fd;
-	int state_fd; /* O_PATH, from run_os_isolate to run_os_furnish */
+	int state_fd; /* a path to it alone, from run_os_isolate to run_os_furnish */
 	const char *root_path; /* where the action finds its input root */
 	pid_t first;
 	struct run_report report;
