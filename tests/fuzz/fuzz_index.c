@@ -32,7 +32,6 @@ static uint8_t *fresh;
 static size_t fresh_size;
 
 /* index_check waits before it looks again; nobody else writes here. */
- * own */
 int
 nanosleep(const struct timespec *wanted, struct timespec *left)
 {
