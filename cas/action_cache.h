@@ -1,7 +1,7 @@
 /*
  * The action cache: ac/ab/<hash of the Action>, an ActionResult in wire form.
  *
- * Workers, gateway, tool.  action_cache_get serves a result only if every blob it names is there:
+ * Workers, tool.  action_cache_get serves a result only if every blob it names is there:
  * output files, stdout, stderr, Tree blobs, every file inside those Trees (their Directories lie in
  * the Tree itself), and every Directory and file below a root_directory_digest; it touches them
  * all, and the entry.  -ENOENT: none.  -ESTALE: there was one, and a blob of it is gone (the entry

@@ -4,7 +4,7 @@
  *   cas/ab/<hash>     the bytes, mode 0444      cas/ab/<hash>.x   the same at 0555, a second inode
  *   cas/tmp/          being written             cas/usage         last-use stamps and totals
  *
- * Workers, janitor, gateway, command-line tool; a handle is one thread's (handles are cheap;
+ * Workers, janitor, command-line tool; a handle is one thread's (handles are cheap;
  * threads of one process open one each with cas_dup).  A blob appears by rename and is whole when
  * its name appears.  A blob's inode is shared with cached trees and sandboxes: nobody changes its
  * bytes, mode or times, ever.  The zero-byte blob is always present and never stored: cas_has says

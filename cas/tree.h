@@ -3,9 +3,10 @@
  *
  * Worker and tool; one thread.  Calling sequence:
  *
- *   tree_builder_new -> tree_builder_add for each Directory, children before parents (the digest it
- *   gives goes into the parent's DirectoryNode) -> tree_builder_finish with the root's digest ->
- * _free
+ *   tree_builder_new
+ *   -> tree_builder_add for each Directory, children before parents (the digest it gives goes
+ *      into the parent's DirectoryNode)
+ *   -> tree_builder_finish with the root's digest -> tree_builder_free
  *
  * add sorts the Directory's entries, encodes it and keeps the bytes; the message is not kept. Equal
  * Directories are kept once.  The Tree holds the root, then each distinct Directory below it once,

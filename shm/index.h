@@ -14,18 +14,22 @@
  * Calling sequence, worker:
  *   index_pin() = 0            -> use index_location(), then index_unpin()
  *   index_pin() = -ENOENT      -> index_claim()
- *   index_claim() = 0          -> build under a temporary name, rename to index_tree_name(), then
- *                                 index_publish() (pinned, and inside entries added), or
- * index_abandon() index_claim() = -EEXIST    -> it is READY now: pin again -EBUSY from either ->
- * another process builds it: index_wait(), or go without -ENOSPC                    -> no room
- * (bucket or leases): go without -EAGAIN                    -> it is just being evicted, or kept
- * changing: go without A claim takes its lease along, so publishing cannot fail.
+ *   index_claim() = 0          -> build under a temporary name, rename to index_tree_name(),
+ *                                 then index_publish() (pinned; inside entries may be added),
+ *                                 or index_abandon()
+ *   index_claim() = -EEXIST    -> it is READY now: pin again
+ *   -EBUSY from either         -> another process builds it: index_wait(), or go without
+ *   -ENOSPC                    -> no room (bucket or leases): go without
+ *   -EAGAIN                    -> it is being evicted, or kept changing: go without
+ * A claim takes its lease along, so publishing cannot fail.
  *
- * Janitor: index_evict_begin() = 0 (LEAVING, nobody holds it, nobody can) -> rename tree into
- * trash/
- * -> index_evict_finish().  -EBUSY: pinned.  -ENOENT: not READY, or no tree of its own (an inside
- * entry goes with its host, and gives way where a bucket is full).  index_evict_cancel() makes it
- * READY again.
+ * Janitor:
+ *   index_evict_begin() = 0    -> LEAVING, nobody holds it, nobody can: rename the tree into
+ *                                 trash/, then index_evict_finish(); or index_evict_cancel(),
+ *                                 which makes it READY again
+ *   -EBUSY                     -> pinned
+ *   -ENOENT                    -> not READY, or no tree of its own (an inside entry goes with
+ *                                 its host, and gives way where a bucket is full)
  *
  * Counted here: index_hits, _misses, _full, _torn, _trees, _bytes, trees_built, trees_build_us,
  * trees_evicted, trees_abandoned.  By the caller, who decides: index_waits, index_busy.

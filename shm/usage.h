@@ -1,6 +1,6 @@
 /*
  * cas/usage: when each blob was last wanted, and how much the store holds; one small mapped file
- * that every process that touches blobs writes: workers, janitor, gateway, the command-line tool.
+ * that every process that touches blobs writes: workers, janitor, the command-line tool.
  *
  * Blobs' own times cannot say it (their inodes are shared with trees, so their times are never
  * changed).  Instead the digest picks one of 2^20 stamps (seconds, 32 bits); two blobs that share a
@@ -8,9 +8,10 @@
  * eviction:
  *
  *   reader:  usage_touch(), then look at the file.  What is there then stays for the grace time.
- *   janitor: usage_evict_begin(stamp seen) = 0 -> unlink -> usage_evict_end(); -EAGAIN: touched
- * since. usage_touch waits (a bounded time) for an eviction in progress, so the look is never
- * stale.
+ *   janitor: usage_evict_begin(stamp seen) = 0 -> unlink -> usage_evict_end()
+ *                                          = -EAGAIN: touched since
+ *
+ * usage_touch waits (a bounded time) for an eviction in progress, so the look is never stale.
  *
  * After a crash: a stamp left EVICTING is cleared by the next janitor (usage_recover) or by a
  * toucher that has waited 1 s; the file is then there or not, and both are true.  The totals may be

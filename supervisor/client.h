@@ -1,5 +1,5 @@
 /*
- * Clients: connections to ramet.sock, from the command line or the gateway.
+ * Clients: connections to ramet.sock, from the command line.
  *
  * Supervisor, its one thread.  A client says `hello` first, then submits, cancels, resizes or
  * stops; it may have many jobs.  Only our own user and root may connect.  A client that sends what

@@ -1,7 +1,8 @@
 /*
  * One action's private place: sandboxes/<slot>.<n>/, with
- *   root/      the spine, where the action's input root is composed (or, without namespaces, all of
- * it) stdout, stderr   what it printed
+ *   root/            the spine, where the action's input root is composed (or, without
+ *                    namespaces, all of it)
+ *   stdout, stderr   what it printed
  *
  * Worker.  sandbox_make writes the number into the slot before the directory is made, and
  * sandbox_release renames it into trash/ and clears the number: O(1), the janitor deletes.  What a
