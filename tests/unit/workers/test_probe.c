@@ -48,7 +48,7 @@ test_on_tmpfs(void **state)
 		assert_true(probe.ways[way].why[0] != '\0');
 	if (geteuid() != 0) {
 		assert_false(probe.isolation[ISOLATION_ROOT].works);
-		assert_non_null(strstr(probe.isolation[ISOLATION_ROOT].remedy, "root"));
+		assert_non_null(strstr(probe.isolation[ISOLATION_ROOT].why, "root"));
 	}
 }
 

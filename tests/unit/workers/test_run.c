@@ -354,7 +354,7 @@ test_timeout_ignored_term(void **state)
 	struct host *host = *state;
 	int fd = witness_open(host);
 
-	host->timeout_us = 200000;
+	host->timeout_us = 1000000;
 	assert_int_equal(host_run(host,
 			     "trap 'echo term' TERM; exec 9>witness; echo up >&9; "
 			     "while :; do sleep 1000; done"),
