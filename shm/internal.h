@@ -26,6 +26,7 @@ struct region {
 	bool writable;
 	bool booted_since;
 	uint32_t clean_stop_s; /* of the run before, for who opened it */
+	uint32_t opened_s; /* likewise */
 };
 
 /* Where things lie for a number of entries. */

@@ -327,14 +327,10 @@ region_set_aside(int state_fd, struct error_text *err)
 static void
 region_begin(struct region *region, const struct region_config *config)
 {
-	uint64_t boot_id = os_boot_id();
-
-	region->booted_since = boot_id != atom_load_relaxed(&region->header->boot_id);
+	region->booted_since = os_boot_id() != atom_load_relaxed(&region->header->boot_id);
 	region->clean_stop_s = atom_load_relaxed(&region->header->clean_stop_s);
-	atom_store_relaxed(&region->header->boot_id, boot_id);
-	atom_store_relaxed(&region->header->clean_stop_s, 0);
+	region->opened_s = atom_load_relaxed(&region->header->opened_s);
 	atom_store_seq(&region->header->needed_since_s, 0);
-	atom_store_relaxed(&region->header->opened_s, clock_realtime_s());
 	region_set_link_cap(region, config->link_cap != 0 ? config->link_cap : LINK_CAP_DEFAULT);
 }
 
@@ -436,6 +432,21 @@ region_clean_stop_s(const struct region *region)
 {
 	return region->writable ? region->clean_stop_s
 				: atom_load_relaxed(&region->header->clean_stop_s);
+}
+
+uint32_t
+region_opened_s(const struct region *region)
+{
+	return region->opened_s;
+}
+
+void
+region_mark_begun(struct region *region)
+{
+	CHECK(region->writable);
+	atom_store_relaxed(&region->header->opened_s, clock_realtime_s());
+	atom_store_release(&region->header->clean_stop_s, 0);
+	atom_store_release(&region->header->boot_id, os_boot_id());
 }
 
 void

@@ -76,15 +76,22 @@ uint64_t region_instance(const struct region *region);
 uint32_t region_clean_stop_s(const struct region *region);
 void region_mark_clean_stop(struct region *region);
 
+/* When the run before began (seconds), 0: there was none; whether the machine has been booted
+ * since. */
+uint32_t region_opened_s(const struct region *region);
+bool region_booted_since(const struct region *region);
+
+/*
+ * The supervisor, when it has looked at these three and done what follows from them: a run begins
+ * now, on this boot.  Until then a start that fails or is killed leaves the question open.
+ */
+void region_mark_begun(struct region *region);
+
 /*
  * Blobs used at this second (CLOCK_REALTIME) or later may be needed by a queued or running action:
  * the supervisor says so before it takes a job, the janitor looks before each removal.  0: no job.
  */
 void region_set_needed_since(struct region *region, uint32_t since_s);
 uint32_t region_needed_since(const struct region *region);
-
-/* True where the machine has been booted since the index was last opened (supervisor's question).
- */
-bool region_booted_since(const struct region *region);
 
 #endif

@@ -86,7 +86,7 @@ const struct child_rule child_rules[CHILD_STATE_COUNT][CHILD_EVENT_COUNT] = {
 		RULE(GIVEN, BUG, KILLED),
 		RULE(DONE, NOTHING, KILLED),
 		RULE(LOST, NOTHING, KILLED),
-		RULE(TIMER, BUG, KILLED),
+		RULE(TIMER, NOTHING, KILLED), /* a cancel may have set it */
 		RULE(EXITED, DEATH, WAITING),
 	},
 	[CHILD_WAITING] = {

@@ -143,12 +143,14 @@ pool_child_ready(struct supervisor *host, struct child *child)
 void
 pool_child_gone(struct supervisor *host, struct child *child)
 {
+	bool died = child->state == CHILD_WAITING; /* and was not let go */
+
 	set_levels(host);
 	if (child->state == CHILD_FREE && child->wanted)
 		child_raise(child, CHILD_WANTED);
 	else if (child->state == CHILD_WAITING && !child->wanted)
 		child_raise(child, CHILD_UNWANTED);
-	if (!host->ready && ++host->deaths_before_ready >= DEATHS_BEFORE_READY_MAX)
+	if (!host->ready && died && ++host->deaths_before_ready >= DEATHS_BEFORE_READY_MAX)
 		control_started(host, "its processes die as soon as they start: see ramet.log");
 	control_sweep_soon(host);
 	pool_dispatch(host);

@@ -50,22 +50,29 @@ open_region(struct supervisor *host, enum region_origin *ret_origin, struct erro
 	return region_open(host->config->state_fd, &config, ret_origin, &host->region, err);
 }
 
-/*
- * The machine went down with the host running: trees and blobs written since may be torn.  The
- * janitor finds the note and verifies; the index is set aside, and its trees become rubbish.
- */
+/* Blobs written since that second may be torn: the janitor finds the note and verifies them. */
 static int
-distrust(struct supervisor *host, uint32_t last_start_s, enum region_origin *ret_origin,
-    struct error_text *err)
+leave_note(struct supervisor *host, uint32_t since_s, struct error_text *err)
 {
-	int state_fd = host->config->state_fd, len, rc;
-	char note[32], aside[64];
+	char note[32];
+	int len, rc;
 
-	len = snprintf(note, sizeof(note), "%u\n",
-	    last_start_s > WRITEBACK_S ? last_start_s - WRITEBACK_S : 0);
-	rc = fs_write_atomic(state_fd, "verify", note, (size_t)len, 0600);
+	len =
+	    snprintf(note, sizeof(note), "%u\n", since_s > WRITEBACK_S ? since_s - WRITEBACK_S : 0);
+	rc = fs_write_atomic(host->config->state_fd, "verify", note, (size_t)len, 0600);
+	return rc != 0 ? error_errno(err, rc, "%s/verify", host->config->state_dir) : 0;
+}
+
+/* The machine went down with the host running: the index is set aside, its trees become rubbish. */
+static int
+distrust(struct supervisor *host, enum region_origin *ret_origin, struct error_text *err)
+{
+	int state_fd = host->config->state_fd, rc;
+	char aside[64];
+
+	rc = leave_note(host, region_opened_s(host->region), err);
 	if (rc != 0)
-		return error_errno(err, rc, "%s/verify", host->config->state_dir);
+		return rc;
 	region_close(host->region);
 	host->region = NULL;
 	snprintf(aside, sizeof(aside), "index.unclean.%lld", (long long)time(NULL));
@@ -91,9 +98,12 @@ prepare_region(struct supervisor *host, uint32_t last_start_s, struct error_text
 		log_warn("the index could not be trusted and is set aside: %s", why.text);
 	if (origin == REGION_WARM && region_booted_since(host->region) &&
 	    region_clean_stop_s(host->region) == 0)
-		rc = distrust(host, last_start_s, &origin, err);
+		rc = distrust(host, &origin, err);
+	else if (origin != REGION_WARM && last_start_s != 0)
+		rc = leave_note(host, last_start_s, err); /* not stopped, and nothing to ask */
 	if (rc != 0)
 		return rc;
+	region_mark_begun(host->region);
 	log_info("index: %s", origin == REGION_WARM ? "warm" : "new");
 	host->trusted = fstatat(host->config->state_fd, "verify", &st, 0) != 0;
 	if (!host->trusted)

@@ -64,6 +64,7 @@ test_create_and_warm(void **state)
 	assert_int_equal(region_entry_count(f->region), ENTRIES);
 	assert_false(region_booted_since(f->region));
 	assert_int_equal(region_clean_stop_s(f->region), 0);
+	region_mark_begun(f->region);
 	instance = region_instance(f->region);
 	slot = fixture_slot(f, 2);
 	pin = test_publish(f->region, slot, &digest, 77);
@@ -73,6 +74,8 @@ test_create_and_warm(void **state)
 
 	assert_int_equal(fixture_open(f, ENTRIES, 5), REGION_WARM);
 	assert_true(region_clean_stop_s(f->region) > 0);
+	assert_true(region_opened_s(f->region) > 0);
+	region_mark_begun(f->region);
 	assert_int_equal(region_instance(f->region), instance);
 	assert_int_equal(region_link_cap(f->region), 5);
 	assert_int_equal(test_counter(f->region, COUNTER_index_trees), 1);
@@ -332,6 +335,15 @@ test_boot_is_noticed(void **state)
 	poke(f, offsetof(struct layout_header, boot_id), &other, sizeof(other));
 	assert_int_equal(fixture_open(f, ENTRIES, 0), REGION_WARM);
 	assert_true(region_booted_since(f->region));
+	region_close(f->region);
+
+	/* A start that ended before it had done anything about it leaves the question open. */
+	assert_int_equal(fixture_open(f, ENTRIES, 0), REGION_WARM);
+	assert_true(region_booted_since(f->region));
+	region_mark_begun(f->region);
+	region_close(f->region);
+	assert_int_equal(fixture_open(f, ENTRIES, 0), REGION_WARM);
+	assert_false(region_booted_since(f->region));
 }
 
 int
