@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -34,7 +35,7 @@ each_name(struct janitor *janitor, const char *folder,
 		return rc;
 	}
 	while (rc == 0 && (entry = readdir(dir)) != NULL) {
-		if (entry->d_name[0] == '.')
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
 		on_name(janitor, entry->d_name);
 		rc = janitor_attend(janitor);
@@ -68,18 +69,6 @@ parse_name(const char *name, const char *prefix, uint32_t *ret_owner, uint64_t *
 	return end > 0 && name[len + (size_t)end] == '\0';
 }
 
-/* A trial that whoever probed this volume was killed in. */
-static void
-clean_trial(struct janitor *janitor, const char *name)
-{
-	uint64_t number;
-	uint32_t pid;
-
-	if (parse_name(name, "probe.", &pid, &number) && pid <= INT32_MAX && pid > 1 &&
-	    kill((pid_t)pid, 0) != 0 && errno == ESRCH)
-		put_away(janitor, "sandboxes", name);
-}
-
 /*
  * A sandbox stands in its slot before it is made and until it is in the trash: one that was seen in
  * the folder, and that its slot does not name afterwards, is nobody's.
@@ -91,10 +80,8 @@ clean_sandbox(struct janitor *janitor, const char *name)
 	uint64_t number;
 	uint32_t slot;
 
-	if (!parse_name(name, "", &slot, &number) || slot >= SLOT_COUNT_MAX) {
-		clean_trial(janitor, name);
+	if (!parse_name(name, "", &slot, &number) || slot >= SLOT_COUNT_MAX)
 		return;
-	}
 	slot_read(janitor->region, slot, &info);
 	if (info.sandbox != number)
 		put_away(janitor, "sandboxes", name);
@@ -160,10 +147,58 @@ clean_index(struct janitor *janitor, const char *name)
 		log_info("%s: deleted, being a week old", name);
 }
 
-int
-clean_indexes(struct janitor *janitor)
+/* "<prefix>...<pid>...": what a process was making when it was killed. */
+static bool
+maker_is_dead(const char *name)
 {
-	return each_name(janitor, ".", clean_index);
+	unsigned long pid = 0;
+
+	for (const char *part = strchr(name, '.'); part != NULL && pid == 0;
+	     part = strchr(part + 1, '.')) {
+		char *end;
+
+		pid = strtoul(part + 1, &end, 10);
+		if (*end != '.' && *end != '\0')
+			pid = 0;
+	}
+	return pid > 1 && pid <= INT32_MAX && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
+static void
+clean_leftover(struct janitor *janitor, const char *folder, const char *name)
+{
+	if ((strncmp(name, ".tmp.", 5) == 0 || strncmp(name, "probe.", 6) == 0) &&
+	    maker_is_dead(name))
+		put_away(janitor, folder, name);
+}
+
+static void
+clean_top(struct janitor *janitor, const char *name)
+{
+	clean_index(janitor, name);
+	clean_leftover(janitor, ".", name);
+}
+
+static void
+clean_cas(struct janitor *janitor, const char *name)
+{
+	clean_leftover(janitor, "cas", name);
+}
+
+static void
+clean_ingest(struct janitor *janitor, const char *name)
+{
+	clean_leftover(janitor, "ingest", name);
+}
+
+int
+clean_leftovers(struct janitor *janitor)
+{
+	int rc = each_name(janitor, ".", clean_top);
+
+	if (rc == 0)
+		rc = each_name(janitor, "cas", clean_cas);
+	return rc != 0 ? rc : each_name(janitor, "ingest", clean_ingest);
 }
 
 int

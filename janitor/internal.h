@@ -59,7 +59,7 @@ int evict_trees_to_limits(struct janitor *janitor);
 int evict_trees_resume(struct janitor *janitor);
 
 /* clean.c: what the dead left in sandboxes/ and trees/, and indexes set aside long ago. */
-int clean_indexes(struct janitor *janitor);
+int clean_leftovers(struct janitor *janitor);
 int clean_sandboxes(struct janitor *janitor);
 int clean_trees(struct janitor *janitor);
 

@@ -122,7 +122,7 @@ janitor_sweep(struct janitor *janitor)
 	if (rc == 0 && round)
 		rc = clean_trees(janitor);
 	if (rc == 0 && round)
-		rc = clean_indexes(janitor);
+		rc = clean_leftovers(janitor);
 	if (rc == 0)
 		rc = evict_trees_to_limits(janitor);
 	if (rc == 0)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "ipc/channel.h"
 #include "supervisor/jobs.h"
@@ -79,6 +80,10 @@ on_hello(struct client *client, const struct message *message)
 	struct message answer = {.type = MSG_hello, .seq = message->seq};
 
 	client->greeted = true;
+	if (message->hello.has_seen_s && message->hello.seen_s <= clock_realtime_s()) {
+		client->needed_since_s = (uint32_t)message->hello.seen_s;
+		jobs_need_since(client->host, client->needed_since_s);
+	}
 	answer.hello.pid = (uint64_t)getpid();
 	answer.hello.program = msg_text("rametd " RAMET_VERSION);
 	answer.hello.instance = region_instance(client->host->region);

@@ -29,6 +29,8 @@ struct client {
 	struct peer *peer;
 	struct client_jobs jobs; /* by the client's number */
 	bool greeted;
+	uint32_t needed_since_s; /* blobs used then or later stay while it is connected; 0: as its
+				    jobs say */
 	int32_t pid;
 };
 

@@ -27,18 +27,26 @@ jobs_init(struct supervisor *host)
 	set_levels(host);
 }
 
+void
+jobs_need_since(struct supervisor *host, uint32_t since_s)
+{
+	uint32_t now_s = region_needed_since(host->region);
+
+	if (since_s != 0 && (now_s == 0 || since_s < now_s))
+		region_set_needed_since(host->region, since_s);
+}
+
 /* What the client had seen to be there by then is kept for its job, from before it is queued. */
 static void
 job_need(struct supervisor *host, struct job *job, const struct msg_submit *submit)
 {
-	uint32_t now_s = clock_realtime_s(), since_s = region_needed_since(host->region);
+	uint32_t now_s = clock_realtime_s();
 	uint32_t grace_s = host->config->cas_grace_s;
 
 	job->needed_since_s = now_s > grace_s ? now_s - grace_s : 1;
 	if (submit->has_seen_s && submit->seen_s != 0 && submit->seen_s <= now_s)
 		job->needed_since_s = (uint32_t)submit->seen_s;
-	if (since_s == 0 || job->needed_since_s < since_s)
-		region_set_needed_since(host->region, job->needed_since_s);
+	jobs_need_since(host, job->needed_since_s);
 }
 
 int
@@ -97,6 +105,33 @@ job_free(struct supervisor *host, struct job *job)
 	control_settle(host);
 }
 
+/* Each job once, however many workers died of it. */
+static void
+count_end(struct supervisor *host, const struct msg_done *done)
+{
+	struct slot *slot = host->slot;
+
+	COUNTER_ADD(slot, actions_done, 1);
+	switch ((enum job_status)done->status) {
+	case JOB_OK:
+		COUNTER_ADD(slot, actions_succeeded, done->exit_code == 0);
+		COUNTER_ADD(slot, actions_failed, done->exit_code != 0);
+		break;
+	case JOB_TIMEOUT:
+		COUNTER_ADD(slot, actions_timed_out, 1);
+		break;
+	case JOB_CANCELLED:
+		COUNTER_ADD(slot, actions_cancelled, 1);
+		break;
+	case JOB_WORKER_LOST:
+		COUNTER_ADD(slot, actions_given_up, 1);
+		break;
+	default:
+		COUNTER_ADD(slot, actions_errors, 1);
+		break;
+	}
+}
+
 static void
 job_end(struct supervisor *host, struct job *job, enum job_status status, const char *why)
 {
@@ -108,6 +143,7 @@ job_end(struct supervisor *host, struct job *job, enum job_status status, const 
 	message.done.has_message = true;
 	message.done.attempt = job->attempt;
 	message.done.has_attempt = true;
+	count_end(host, &message.done);
 	client_send(job->client, &message);
 	job_free(host, job);
 }
@@ -154,6 +190,7 @@ jobs_done(struct supervisor *host, struct job *job, const struct msg_done *done)
 	message.done.attempt = job->attempt;
 	message.done.worker = job->worker->slot - SLOT_WORKER_FIRST;
 	message.done.has_attempt = message.done.has_worker = true;
+	count_end(host, done);
 	client_send(job->client, &message);
 	job_free(host, job);
 }
@@ -174,7 +211,6 @@ jobs_worker_lost(struct supervisor *host, struct job *job, const char *how)
 		set_levels(host);
 		return;
 	}
-	COUNTER_ADD(host->slot, actions_given_up, 1);
 	snprintf(why, sizeof(why), "%s; %u tries", how, job->attempt);
 	log_warn("job %s given up: %s", job->label, why);
 	job_end(host, job, JOB_WORKER_LOST, why);
@@ -186,7 +222,6 @@ jobs_cancel(struct supervisor *host, struct job *job)
 	struct message message = {.type = MSG_cancel};
 
 	if (job->worker == NULL) {
-		COUNTER_ADD(host->slot, actions_cancelled, 1);
 		job_end(host, job, JOB_CANCELLED, "cancelled while it was queued");
 		return;
 	}
@@ -202,21 +237,23 @@ jobs_cancel_all(struct supervisor *host, const char *why)
 {
 	struct job *job;
 
-	while ((job = TAILQ_FIRST(&host->jobs)) != NULL) {
-		if (job->worker == NULL) /* a worker counts its own */
-			COUNTER_ADD(host->slot, actions_cancelled, 1);
+	while ((job = TAILQ_FIRST(&host->jobs)) != NULL)
 		job_end(host, job, JOB_CANCELLED, why);
-	}
 }
 
 void
 jobs_say_needed(struct supervisor *host)
 {
+	const struct client *client;
 	const struct job *job;
 	uint32_t since_s = 0;
 
 	TAILQ_FOREACH(job, &host->jobs, arrival_link)
 		if (since_s == 0 || job->needed_since_s < since_s)
 			since_s = job->needed_since_s;
+	TAILQ_FOREACH(client, &host->clients, link)
+		if (client->needed_since_s != 0 &&
+		    (since_s == 0 || client->needed_since_s < since_s))
+			since_s = client->needed_since_s;
 	region_set_needed_since(host->region, since_s);
 }

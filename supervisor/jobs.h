@@ -35,7 +35,11 @@ void jobs_cancel(struct supervisor *host, struct job *job);
 /* The host stops now: every job ends. */
 void jobs_cancel_all(struct supervisor *host, const char *why);
 
-/* Tells the janitor, through the index, since when blobs may be needed by the jobs that live now.
+/* Blobs used at that second (CLOCK_REALTIME) or later are needed from now on; 0: no change. */
+void jobs_need_since(struct supervisor *host, uint32_t since_s);
+
+/* Tells the janitor, through the index, since when blobs may be needed by the jobs and clients that
+ * live now.
  */
 void jobs_say_needed(struct supervisor *host);
 

@@ -13,6 +13,7 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "cas/store.h"
 #include "supervisor/client.h"
 #include "supervisor/jobs.h"
 #include "supervisor/peer.h"
@@ -83,6 +84,18 @@ distrust(struct supervisor *host, enum region_origin *ret_origin, struct error_t
 	return open_region(host, ret_origin, err);
 }
 
+/* Opened once before there are others: a damaged cas/usage is replaced by one process alone. */
+static int
+prepare_store(struct supervisor *host, struct error_text *err)
+{
+	struct cas *cas;
+	int rc = cas_open(host->config->state_fd, true, &cas, err);
+
+	if (rc == 0)
+		cas_close(cas);
+	return rc;
+}
+
 static int
 prepare_region(struct supervisor *host, uint32_t last_start_s, struct error_text *err)
 {
@@ -137,6 +150,8 @@ prepare(struct supervisor *host, uint32_t last_start_s, struct error_text *err)
 	int rc;
 
 	rc = prepare_region(host, last_start_s, err);
+	if (rc == 0)
+		rc = prepare_store(host, err);
 	if (rc == 0)
 		rc = choose_ways(host, err);
 	if (rc != 0)

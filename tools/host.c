@@ -108,6 +108,7 @@ host_hello(struct tool *tool, struct channel *channel)
 
 	message.hello.pid = (uint64_t)getpid();
 	message.hello.program = msg_text("ramet " RAMET_VERSION);
+	message.hello.seen_s = tool->started_s;
 	rc = channel_send_wait(channel, &message, HELLO_WAIT_MS);
 	if (rc == 0)
 		rc = channel_receive(channel, &message, HELLO_WAIT_MS);

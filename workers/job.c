@@ -385,30 +385,6 @@ metrics_fill(struct job *job)
 }
 
 static void
-actions_count(const struct job *job)
-{
-	struct slot *slot = job->worker->slot;
-	const struct msg_done *done = &job->outcome->done.done;
-
-	COUNTER_ADD(slot, actions_done, 1);
-	switch ((enum job_status)done->status) {
-	case JOB_OK:
-		COUNTER_ADD(slot, actions_succeeded, done->exit_code == 0);
-		COUNTER_ADD(slot, actions_failed, done->exit_code != 0);
-		break;
-	case JOB_TIMEOUT:
-		COUNTER_ADD(slot, actions_timed_out, 1);
-		break;
-	case JOB_CANCELLED:
-		COUNTER_ADD(slot, actions_cancelled, 1);
-		break;
-	default:
-		COUNTER_ADD(slot, actions_errors, 1);
-		break;
-	}
-}
-
-static void
 job_do(struct job *job)
 {
 	struct arena *arena = job->worker->arena;
@@ -462,7 +438,6 @@ job_run(struct job_worker *worker, const struct msg_run *run, struct job_outcome
 	CRASH_POINT(worker_job_taken);
 	job_do(&job);
 	metrics_fill(&job);
-	actions_count(&job);
 }
 
 void
@@ -473,7 +448,6 @@ job_cancel(struct job_worker *worker, const struct msg_run *run, struct job_outc
 	error_set(&job.err, 0, "cancelled before it began");
 	done_say(&job, JOB_CANCELLED);
 	metrics_fill(&job);
-	actions_count(&job);
 }
 
 void

@@ -35,26 +35,18 @@ reaped_pid(void)
 static void
 sandboxes_of_no_live_slot(void **state)
 {
-	char ours[64], dead[64];
-
 	slot_set_sandbox(host.worker, 7);
 	host_make_tree(&host, "sandboxes/2.7"); /* in use */
 	host_make_tree(&host, "sandboxes/2.6"); /* of the same slot, earlier */
 	host_make_tree(&host, "sandboxes/5.7"); /* of a slot that nobody has */
 	host_make_tree(&host, "sandboxes/2.7x");
 	host_make_tree(&host, "sandboxes/notes");
-	snprintf(ours, sizeof(ours), "sandboxes/probe.%ld.3", (long)getpid());
-	host_make_tree(&host, ours); /* a trial of a live process */
-	snprintf(dead, sizeof(dead), "sandboxes/probe.%ld.3", (long)reaped_pid());
-	host_make_tree(&host, dead);
 	assert_int_equal(clean_sandboxes(&host.janitor), 0);
 	assert_true(host_has(&host, "sandboxes/2.7"));
 	assert_false(host_has(&host, "sandboxes/2.6"));
 	assert_false(host_has(&host, "sandboxes/5.7"));
 	assert_true(host_has(&host, "sandboxes/2.7x"));
 	assert_true(host_has(&host, "sandboxes/notes"));
-	assert_true(host_has(&host, ours));
-	assert_false(host_has(&host, dead));
 
 	slot_set_sandbox(host.worker, 0);
 	assert_int_equal(clean_sandboxes(&host.janitor), 0);
@@ -106,6 +98,28 @@ half_built_trees_of_the_dead(void **state)
 	assert_false(host_has(&host, "trees/building.2.100"));
 }
 
+/* Trials of the probe, and files under their temporary names. */
+static void
+what_the_dead_were_making(void **state)
+{
+	static const char *const parts[][2] = {{"probe.", ".3"}, {".tmp.", ".1"},
+	    {".tmp.index.", ""}, {"cas/.tmp.usage.", ".0"}, {"ingest/.tmp.", ".9"}};
+	const long dead_pid = reaped_pid();
+	char ours[64], dead[64];
+
+	assert_int_equal(fs_mkdir(host.config.state_fd, "cas", 0755), 0);
+	assert_int_equal(fs_mkdir(host.config.state_fd, "ingest", 0755), 0);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		snprintf(ours, sizeof(ours), "%s%ld%s", parts[i][0], (long)getpid(), parts[i][1]);
+		snprintf(dead, sizeof(dead), "%s%ld%s", parts[i][0], dead_pid, parts[i][1]);
+		host_make_file(&host, ours);
+		host_make_file(&host, dead);
+		assert_int_equal(clean_leftovers(&host.janitor), 0);
+		assert_true(host_has(&host, ours));
+		assert_false(host_has(&host, dead));
+	}
+}
+
 static void
 indexes_set_aside_a_week_ago(void **state)
 {
@@ -120,7 +134,7 @@ indexes_set_aside_a_week_ago(void **state)
 	assert_int_equal(utimensat(fd, "index.unclean.1", old, 0), 0);
 	assert_int_equal(utimensat(fd, "notes", old, 0), 0);
 	assert_int_equal(utimensat(fd, "index", old, 0), 0);
-	assert_int_equal(clean_indexes(&host.janitor), 0);
+	assert_int_equal(clean_leftovers(&host.janitor), 0);
 	assert_false(host_has(&host, "index.bad.1"));
 	assert_true(host_has(&host, "index.bad.2"));
 	assert_false(host_has(&host, "index.unclean.1"));
@@ -174,6 +188,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(sandboxes_of_no_live_slot, open_host, close_host),
 	    cmocka_unit_test_setup_teardown(trees_without_an_entry, open_host, close_host),
 	    cmocka_unit_test_setup_teardown(half_built_trees_of_the_dead, open_host, close_host),
+	    cmocka_unit_test_setup_teardown(what_the_dead_were_making, open_host, close_host),
 	    cmocka_unit_test_setup_teardown(indexes_set_aside_a_week_ago, open_host, close_host),
 	    cmocka_unit_test_setup_teardown(trash_goes_whatever_its_modes, open_host, close_host),
 	    cmocka_unit_test_setup_teardown(

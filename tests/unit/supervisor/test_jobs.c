@@ -199,6 +199,7 @@ three_tries_and_the_reason(void **state)
 	assert_memory_equal(message.done.message.data, "worker 0 (pid 5) was killed; 3 tries", 36);
 	assert_int_equal(counter(COUNTER_actions_retried), 2);
 	assert_int_equal(counter(COUNTER_actions_given_up), 1);
+	assert_int_equal(counter(COUNTER_actions_done), 1);
 	assert_int_equal(counter(COUNTER_actions_queued), 1);
 }
 
@@ -223,6 +224,8 @@ cancelling(void **state)
 	expect(&message, MSG_done);
 	assert_int_equal(message.done.status, JOB_CANCELLED);
 	assert_int_equal(counter(COUNTER_actions_retried), 0);
+	assert_int_equal(counter(COUNTER_actions_cancelled), 2);
+	assert_int_equal(counter(COUNTER_actions_done), 2);
 }
 
 static void
