@@ -132,6 +132,31 @@ clean_tree(struct janitor *janitor, const char *name)
 	clean_unknown(janitor, name, &directory);
 }
 
+int
+clean_entries(struct janitor *janitor)
+{
+	uint32_t count = region_entry_count(janitor->region), entry;
+	char path[7 + DIGEST_TEXT_SIZE] = "trees/", *name = path + 6;
+	struct index_info info;
+	struct digest directory;
+	struct stat st;
+
+	for (entry = 0; entry < count; entry++) {
+		if (index_read(janitor->region, entry, &info) != 0 || info.inside ||
+		    info.state != INDEX_READY)
+			continue;
+		index_tree_name(&info.directory, name);
+		if (fstatat(janitor->config->state_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
+		    errno != ENOENT)
+			continue;
+		if (index_evict_begin(janitor->region, janitor->slot, entry, &directory) != 0)
+			continue; /* in use, or gone since */
+		index_evict_finish(janitor->region, janitor->slot, entry);
+		log_warn("%s: not there any more: its entry goes, it will be built again", path);
+	}
+	return janitor_attend(janitor);
+}
+
 /* An index that could not be trusted is kept for a week, for whoever wants to know why. */
 static void
 clean_index(struct janitor *janitor, const char *name)

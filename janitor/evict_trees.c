@@ -148,7 +148,7 @@ evict_trees_to_limits(struct janitor *janitor)
 	if (janitor->config->index_bytes == 0 && counters[COUNTER_index_trees] <= limit)
 		return 0;
 	if (janitor->scanned_us != 0 && now - janitor->scanned_us < SCAN_EACH_US &&
-	    !janitor->urgent)
+	    !janitor->pressed)
 		return 0;
 	janitor->scanned_us = now;
 	rc = scan_index(janitor->region, &scan);

@@ -25,6 +25,7 @@ struct janitor {
 	struct cas *cas;
 	struct channel *channel; /* NULL in tests: nobody to listen to */
 	bool sweep, urgent; /* asked for, not begun */
+	bool pressed; /* the sweep that runs is an urgent one */
 	uint64_t cleaned_us; /* CLOCK_MONOTONIC of the last full round, 0: none yet */
 	uint64_t repairs; /* slots repaired by then */
 	uint64_t scanned_us; /* of the last look at all index entries */
@@ -62,6 +63,8 @@ int evict_trees_resume(struct janitor *janitor);
 int clean_leftovers(struct janitor *janitor);
 int clean_sandboxes(struct janitor *janitor);
 int clean_trees(struct janitor *janitor);
+/* READY entries whose tree somebody took away: they go, so that the tree is built again. */
+int clean_entries(struct janitor *janitor);
 
 /* store.c: the blobs. */
 int store_evict(struct janitor *janitor);

@@ -67,7 +67,7 @@ is_round_due(struct janitor *janitor)
 
 	counters_read(janitor->region, counters);
 	if (janitor->cleaned_us != 0 && now - janitor->cleaned_us < CLEAN_EACH_US &&
-	    counters[COUNTER_slot_repairs] == janitor->repairs && !janitor->urgent)
+	    counters[COUNTER_slot_repairs] == janitor->repairs && !janitor->pressed)
 		return false;
 	janitor->cleaned_us = now;
 	janitor->repairs = counters[COUNTER_slot_repairs];
@@ -93,7 +93,7 @@ look_at_volume(struct janitor *janitor)
 	if (!janitor->said_volume)
 		log_warn("the volume is nearly full: old blobs are evicted, a tenth a minute");
 	janitor->said_volume = true;
-	janitor->urgent = true;
+	janitor->pressed = true;
 }
 
 static bool
@@ -101,7 +101,7 @@ is_store_full(const struct janitor *janitor)
 {
 	int64_t held = usage_bytes(cas_usage(janitor->cas));
 
-	return janitor->urgent ||
+	return janitor->pressed ||
 	    (janitor->config->cas_size_bytes != 0 && held > 0 &&
 		(uint64_t)held > janitor->config->cas_size_bytes);
 }
@@ -109,10 +109,12 @@ is_store_full(const struct janitor *janitor)
 static int
 janitor_sweep(struct janitor *janitor)
 {
-	bool round = is_round_due(janitor), full;
+	bool round, full;
 	int rc = 0;
 
-	janitor->sweep = false;
+	janitor->pressed = janitor->urgent; /* what comes from now on is for the next */
+	janitor->sweep = janitor->urgent = false;
+	round = is_round_due(janitor);
 	if (round)
 		look_at_volume(janitor);
 	full = is_store_full(janitor);
@@ -122,6 +124,8 @@ janitor_sweep(struct janitor *janitor)
 	if (rc == 0 && round)
 		rc = clean_trees(janitor);
 	if (rc == 0 && round)
+		rc = clean_entries(janitor);
+	if (rc == 0 && round)
 		rc = clean_leftovers(janitor);
 	if (rc == 0)
 		rc = evict_trees_to_limits(janitor);
@@ -129,7 +133,6 @@ janitor_sweep(struct janitor *janitor)
 		rc = trash_empty(janitor);
 	if (rc == 0 && (round || full))
 		rc = store_evict(janitor);
-	janitor->urgent = false;
 	if (rc == 0 && round)
 		rc = store_clean(janitor);
 	setproctitle("janitor");
@@ -172,6 +175,8 @@ janitor_start(struct janitor *janitor)
 
 	usage_recover(cas_usage(janitor->cas));
 	rc = evict_trees_resume(janitor);
+	if (rc == 0)
+		rc = clean_entries(janitor);
 	if (rc == 0)
 		rc = store_verify(janitor);
 	if (rc != 0)

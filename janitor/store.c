@@ -79,8 +79,8 @@ store_evict(struct janitor *janitor)
 	held = (uint64_t)(usage_bytes(cas_usage(janitor->cas)) > 0
 		? usage_bytes(cas_usage(janitor->cas))
 		: 0);
-	if (janitor->urgent && (limit == 0 || limit > held))
-		limit = held - held / 10; /* the disk is full before the store is */
+	if (janitor->pressed && held > 0 && (limit == 0 || limit >= held))
+		limit = held - 1; /* the disk is full before the store is: a tenth goes */
 	policy.limit_bytes = limit;
 	for (round = 0; some && round < EVICT_ROUNDS; round++) {
 		rc = evict_run(janitor->cas, &policy, &stats);

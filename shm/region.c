@@ -244,7 +244,6 @@ header_fill(struct layout_header *header, uint32_t entry_count)
 	atom_store_relaxed(&header->heads_offset, plan.heads);
 	atom_store_relaxed(&header->hot_offset, plan.hot);
 	atom_store_relaxed(&header->cold_offset, plan.cold);
-	atom_store_relaxed(&header->boot_id, os_boot_id());
 }
 
 static int

@@ -294,12 +294,12 @@ static void
 on_listener(evutil_socket_t listen_fd, short what, void *arg)
 {
 	struct supervisor *host = arg;
-	int fd;
+	int fd, rc;
 
-	fd = accept(listen_fd, NULL, NULL);
-	if (fd >= 0)
+	rc = channel_accept(listen_fd, &fd);
+	if (rc == 0)
 		client_accept(host, fd);
-	else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+	else if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS)
 		pause_listening(host);
 }
 

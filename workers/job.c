@@ -423,7 +423,7 @@ job_begin(struct job_worker *worker, const struct msg_run *run, struct job_outco
 	outcome->done.type = MSG_done;
 	done->job = run->job;
 	done->attempt = run->attempt;
-	done->worker = worker->slot_number;
+	done->worker = worker->slot_number - SLOT_WORKER_FIRST;
 	done->has_attempt = done->has_worker = true;
 	slot_set_phase(worker->slot, SLOT_LOADING);
 	arena_reset(worker->arena);
