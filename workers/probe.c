@@ -148,6 +148,14 @@ try_isolation(const struct host_config *config, enum isolation isolation, struct
 		strlcpy(way->remedy, "run rametd as root", sizeof way->remedy);
 		return;
 	}
+	if (isolation == ISOLATION_USER && probe->is_root) {
+		way->error = EPERM;
+		way->unneeded = true;
+		strlcpy(way->why,
+		    "for a plain user: root's action would be root itself; root has isolation root",
+		    sizeof way->why);
+		return;
+	}
 	int rc = run_try_isolation(config, isolation, &way->us, &err);
 	if (isolation == ISOLATION_NONE)
 		way_says(way, rc, "%s an action that sees the host's files",

@@ -49,6 +49,16 @@ test_on_tmpfs(void **state)
 	if (geteuid() != 0) {
 		assert_false(probe.isolation[ISOLATION_ROOT].works);
 		assert_non_null(strstr(probe.isolation[ISOLATION_ROOT].why, "root"));
+	} else {
+		enum isolation isolation = ISOLATION_COUNT;
+		char why[256];
+
+		host->config.isolation = ISOLATION_USER;
+		host->config.engine = ENGINE_AUTO;
+		assert_int_equal(
+		    probe_choose(&probe, &host->config, &isolation, why, sizeof why), -ENOTSUP);
+		assert_non_null(strstr(why, "root has isolation root"));
+		assert_int_not_equal(probe.best_isolation, ISOLATION_USER);
 	}
 }
 
