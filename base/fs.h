@@ -56,6 +56,18 @@ int fs_clone(int src_dirfd, const char *src, int dst_dirfd, const char *dst);
 /* rename that fails with -EEXIST where the destination exists. */
 int fs_rename_noreplace(int src_dirfd, const char *src, int dst_dirfd, const char *dst);
 
+/*
+ * What a file carries beside bytes, mode and owner: an extended attribute or an ACL.  1, 0, or
+ * -errno.  What the system itself puts on every file does not count.
+ */
+int fs_has_xattrs(int fd);
+
+/*
+ * Whether somebody has the file open, or mapped, for writing; fd is open for reading only, and the
+ * file is ours.  1, 0, or -errno (it cannot be told here).  macOS has no call for it: always 0.
+ */
+int fs_has_writers(int fd);
+
 /* A name nobody else uses: "<prefix>.<pid>.<counter>".  Returns `name`. */
 char *fs_temp_name(const char *prefix, char *name, size_t size);
 

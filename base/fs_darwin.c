@@ -1,11 +1,14 @@
+#include <sys/acl.h>
 #include <sys/attr.h>
 #include <sys/clonefile.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include <copyfile.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -33,6 +36,33 @@ fs_rename_noreplace(int src_dirfd, const char *src, int dst_dirfd, const char *d
 	if (FAULTY(renameat, renameatx_np(src_dirfd, src, dst_dirfd, dst, RENAME_EXCL)) == 0)
 		return 0;
 	return -errno;
+}
+
+int
+fs_has_xattrs(int fd)
+{
+	char names[1024];
+	ssize_t len = flistxattr(fd, names, sizeof(names), 0);
+	acl_t acl;
+
+	if (len < 0)
+		return errno == ERANGE ? 1 : errno == ENOTSUP ? 0 : -errno;
+	for (const char *name = names; name < names + len; name += strlen(name) + 1)
+		if (strcmp(name, "com.apple.provenance") != 0)
+			return 1;
+	acl = acl_get_fd_np(fd, ACL_TYPE_EXTENDED);
+	if (acl == NULL)
+		return 0;
+	acl_free(acl);
+	return 1;
+}
+
+/* There is no call that tells. */
+int
+fs_has_writers(int fd)
+{
+	(void)fd;
+	return 0;
 }
 
 int

@@ -1,10 +1,12 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -53,6 +55,34 @@ fs_rename_noreplace(int src_dirfd, const char *src, int dst_dirfd, const char *d
 		return -errno;
 	unlinkat(src_dirfd, src, 0);
 	return 0;
+}
+
+int
+fs_has_xattrs(int fd)
+{
+	char names[1024];
+	ssize_t len = flistxattr(fd, names, sizeof(names));
+
+	if (len < 0)
+		return errno == ERANGE ? 1 : errno == ENOTSUP ? 0 : -errno;
+	for (const char *name = names; name < names + len; name += strlen(name) + 1)
+		if (strcmp(name, "security.selinux") != 0)
+			return 1;
+	return 0;
+}
+
+/*
+ * A lease for reading is granted where nobody writes.  Should somebody open the file in between we
+ * are told by a signal that nobody heeds, not by SIGIO, which kills.
+ */
+int
+fs_has_writers(int fd)
+{
+	if (fcntl(fd, F_SETSIG, SIGURG) != 0)
+		return -errno;
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) != 0)
+		return errno == EAGAIN ? 1 : -errno;
+	return fcntl(fd, F_SETLEASE, F_UNLCK) != 0 ? -errno : 0;
 }
 
 /* clonefile(2)'s stand-in: a file. */

@@ -152,7 +152,10 @@ open_regular(int dirfd, const char *name, struct stat *ret_st, int *ret_fd)
 	return rc;
 }
 
-/* Ours, and alone: what was renamed is what was opened, and nobody else has a name for it. */
+/*
+ * Ours, alone and plain: what was renamed is what was opened, nobody else has a name for it or can
+ * write to it, and it keeps no attribute, ACL or time of whoever made it.
+ */
 static int
 take_over(struct cas *cas, const char *temp_name, int fd, const struct stat *opened)
 {
@@ -164,9 +167,16 @@ take_over(struct cas *cas, const char *temp_name, int fd, const struct stat *ope
 		return -EBUSY;
 	if (st.st_nlink != 1)
 		return -EXDEV;
+	if (fs_has_xattrs(fd) != 0)
+		return -EXDEV;
 	if (st.st_uid != geteuid() && fchown(fd, geteuid(), getegid()) != 0)
 		return errno == EPERM ? -EXDEV : -errno;
-	return 0;
+	/* First nobody else can open it for writing any more, then nobody has. */
+	if (fchmod(fd, 0400) != 0)
+		return -errno;
+	if (fs_has_writers(fd) != 0)
+		return -EXDEV;
+	return futimens(fd, NULL) != 0 ? -errno : 0;
 }
 
 /* -EXDEV: it has to be copied; it then lies where it was. */

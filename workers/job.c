@@ -278,7 +278,10 @@ static enum job_status
 collect(struct job *job)
 {
 	struct job_worker *worker = job->worker;
-	/* Nobody can have an output open: all are dead, and none could reach another's socket. */
+	/*
+	 * Nobody should have an output open: all are dead. Where the host's sockets can be reached
+	 * one may have been handed out; cas_put_move looks at each file for that.
+	 */
 	struct collect_request request = {.command = job->command,
 	    .may_move = worker->isolation != ISOLATION_NONE && !worker->config->network_host};
 	struct collect_stats stats;

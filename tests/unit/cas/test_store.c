@@ -1,3 +1,5 @@
+#include <sys/xattr.h>
+
 #include "tests/unit/cas/cas_fixture.h"
 
 static void
@@ -163,6 +165,77 @@ test_put_move_copies_what_is_linked(void **state)
 	assert_int_equal(st.st_mode & 07777, 0640);
 	assert_int_equal(st.st_nlink, 2);
 	assert_int_equal(blob_stat_of(f->cas, &digest, true).st_nlink, 1);
+}
+
+static void
+test_put_move_copies_what_has_attributes(void **state)
+{
+	struct fixture *f = *state;
+	struct digest digest;
+	bool moved = true;
+	int fd, blob;
+
+	file_text(f->dirfd, "marked", "bytes with a mark");
+	fd = openat(f->dirfd, "marked", O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(fs_has_xattrs(fd), 0);
+	/* What also a kernel without user attributes on tmpfs has: an entry for one more user. */
+	static const uint8_t acl[] = {2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 7, 0, 57,
+	    48, 0, 0, 4, 0, 4, 0, 255, 255, 255, 255, 16, 0, 7, 0, 255, 255, 255, 255, 32, 0, 4, 0,
+	    255, 255, 255, 255};
+
+	if (fsetxattr(fd, "system.posix_acl_access", acl, sizeof(acl), 0) != 0) {
+		close(fd);
+		print_message("skipped: no ACLs on this volume\n");
+		skip();
+	}
+	assert_int_equal(fs_has_xattrs(fd), 1);
+	close(fd);
+	assert_int_equal(cas_put_move(f->cas, f->dirfd, "marked", false, &digest, &moved), 0);
+	assert_false(moved);
+	assert_int_equal(faccessat(f->dirfd, "marked", F_OK, 0), 0);
+	assert_int_equal(cas_open_blob(f->cas, &digest, &blob), 0);
+	assert_int_equal(fs_has_xattrs(blob), 0);
+	close(blob);
+}
+
+static void
+test_put_move_forgets_times(void **state)
+{
+	struct fixture *f = *state;
+	const struct timespec old[2] = {{1000, 0}, {1000, 0}};
+	struct digest digest;
+	bool moved = false;
+
+	file_text(f->dirfd, "aged", "old bytes");
+	assert_int_equal(utimensat(f->dirfd, "aged", old, 0), 0);
+	assert_int_equal(cas_put_move(f->cas, f->dirfd, "aged", false, &digest, &moved), 0);
+	assert_true(moved);
+	assert_true(blob_stat_of(f->cas, &digest, false).st_mtim.tv_sec > 1000000);
+}
+
+/* A descriptor that outlives the action writes to the action's file, never to the blob. */
+static void
+test_put_move_copies_what_is_open(void **state)
+{
+	struct fixture *f = *state;
+	struct digest digest;
+	bool moved = true;
+	int fd;
+
+	file_text(f->dirfd, "held", "held open");
+	fd = openat(f->dirfd, "held", O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(cas_put_move(f->cas, f->dirfd, "held", false, &digest, &moved), 0);
+	assert_false(moved);
+	assert_int_equal(pwrite(fd, "evil", 4, 0), 4);
+	close(fd);
+	assert_int_equal(cas_open_blob(f->cas, &digest, &fd), 0);
+	assert_int_equal(fs_has_writers(fd), 0);
+	char text[9];
+	assert_int_equal(read(fd, text, sizeof(text)), sizeof(text));
+	assert_memory_equal(text, "held open", sizeof(text));
+	close(fd);
 }
 
 static void
@@ -435,6 +508,9 @@ main(void)
 	    T(test_put_move),
 	    T(test_put_move_of_a_foreign_file),
 	    T(test_put_move_copies_what_is_linked),
+	    T(test_put_move_copies_what_has_attributes),
+	    T(test_put_move_forgets_times),
+	    T(test_put_move_copies_what_is_open),
 	    T(test_put_move_from_another_volume),
 	    T(test_put_move_refuses),
 	    T(test_put_move_of_an_unreadable_file),
