@@ -36,6 +36,18 @@ collect_refuse(struct collector *collector, const char *path, const struct stat 
 	    "output %.512s is %s; only files, directories and symlinks can be kept", path, kind);
 }
 
+int
+collect_refuse_mount_point(struct collector *collector, const char *path, const struct stat *st)
+{
+	mode_t mode = S_ISDIR(st->st_mode) ? MOUNT_POINT_DIRECTORY_MODE : MOUNT_POINT_FILE_MODE;
+
+	if ((!S_ISDIR(st->st_mode) && !S_ISREG(st->st_mode)) || (st->st_mode & 07777) != mode ||
+	    st->st_uid != geteuid())
+		return 0;
+	return error_set(collector->err, -EINVAL,
+	    "output %.512s: an input tree was moved into an output; copy it instead", path);
+}
+
 ReapiNodeProperties *
 collect_properties(struct collector *collector, const struct stat *st)
 {
@@ -270,9 +282,13 @@ output_look(struct collector *collector, int dirfd, const char *name, char *path
     enum output_list list, ReapiActionResult *result)
 {
 	struct stat st;
+	int rc;
 
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return is_absent(-errno) ? 0 : collect_fail(collector, -errno, path);
+	rc = collect_refuse_mount_point(collector, path, &st);
+	if (rc != 0)
+		return rc;
 	if (S_ISREG(st.st_mode))
 		return file_collect(collector, dirfd, name, path, &st, result);
 	if (S_ISLNK(st.st_mode))

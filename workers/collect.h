@@ -5,7 +5,8 @@
  * root and nowhere else: every component is opened without following a symlink, so an output, or a
  * parent of one, that the action turned into a symlink is a symlink (recorded as given) or absent,
  * never a way out.  Regular files, directories and symlinks are collected; a device, socket or fifo
- * is an error that names it.  A missing output is left out, as the API has it.
+ * is an error that names it, and so is what an input was bound on (the action moved it there).  A
+ * missing output is left out, as the API has it.
  *
  * Files are moved into the store (cas_put_move) when only this action can have had them open, they
  * are its own (the owner of the sandbox's root/) and they have one link; else copied.  An action's

@@ -26,6 +26,9 @@ int collect_file(struct collector *collector, int dirfd, const char *name, const
 int collect_link(struct collector *collector, int dirfd, const char *name, const struct stat *st,
     char **ret_target);
 int collect_refuse(struct collector *collector, const char *path, const struct stat *st);
+/* -EINVAL for what an input was bound on: its bytes are not here. */
+int collect_refuse_mount_point(
+    struct collector *collector, const char *path, const struct stat *st);
 int collect_fail(struct collector *collector, int rc, const char *path);
 
 /* NULL where the Command asks for none. */

@@ -103,9 +103,13 @@ entry_add(struct level *level, const char *name)
 {
 	const char *path = arena_printf(level->collector->arena, "%s/%s", level->path, name);
 	struct stat st;
+	int rc;
 
 	if (fstatat(level->fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return collect_fail(level->collector, -errno, path);
+	rc = collect_refuse_mount_point(level->collector, path, &st);
+	if (rc != 0)
+		return rc;
 	if (S_ISREG(st.st_mode))
 		return file_add(level, name, path, &st);
 	if (S_ISLNK(st.st_mode))

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "shm/gate.h"
 #include "shm/usage.h"
+#include "workers/sandbox.h"
 
 /* A file to place, taken apart once. */
 struct source {
@@ -442,12 +443,22 @@ place_symlink(struct placer *placer, int dirfd, const ReapiSymlinkNode *symlink)
 	return 0;
 }
 
+static int
+make_directory(struct placer *placer, int dirfd, const char *name, mode_t mode)
+{
+	if (FAULTY(mkdirat, mkdirat(dirfd, name, mode)) != 0)
+		return placer_failed(placer, errno == EEXIST ? -EINVAL : -errno,
+		    errno == EEXIST ? "clash" : "make this directory", name);
+	return 0;
+}
+
 int
 place_directory(struct placer *placer, uid_t owner, int dirfd, const char *name)
 {
-	if (FAULTY(mkdirat, mkdirat(dirfd, name, 0755)) != 0)
-		return placer_failed(placer, errno == EEXIST ? -EINVAL : -errno,
-		    errno == EEXIST ? "clash" : "make this directory", name);
+	int rc = make_directory(placer, dirfd, name, 0755);
+
+	if (rc != 0)
+		return rc;
 	if (owner != (uid_t)-1 && fchownat(dirfd, name, owner, (gid_t)-1, AT_SYMLINK_NOFOLLOW) != 0)
 		return placer_failed(placer, -errno, "give it to the action's user", name);
 	placer->tally.directories++;
@@ -455,10 +466,21 @@ place_directory(struct placer *placer, uid_t owner, int dirfd, const char *name)
 }
 
 int
+place_mount_directory(struct placer *placer, int dirfd, const char *name)
+{
+	int rc = make_directory(placer, dirfd, name, MOUNT_POINT_DIRECTORY_MODE);
+
+	if (rc == 0)
+		placer->tally.directories++;
+	return rc;
+}
+
+int
 place_mount_point(struct placer *placer, int dirfd, const char *name)
 {
 	int fd = FAULTY(openat,
-	    openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0444));
+	    openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		MOUNT_POINT_FILE_MODE));
 
 	if (fd < 0)
 		return placer_failed(placer, errno == EEXIST ? -EINVAL : -errno,

@@ -86,7 +86,8 @@ int place_file(
 bool place_has_properties(const ReapiFileNode *file);
 int place_symlink(struct placer *placer, int dirfd, const ReapiSymlinkNode *symlink);
 int place_directory(struct placer *placer, uid_t owner, int dirfd, const char *name);
-/* An empty file for something to be mounted on, or to be filled by another. */
+/* An empty directory or file for something to be mounted on (sandbox.h has the modes). */
+int place_mount_directory(struct placer *placer, int dirfd, const char *name);
 int place_mount_point(struct placer *placer, int dirfd, const char *name);
 /* Everything in `dir` and below it, into the cursor's directory; the cursor ends where it began. */
 int place_tree(struct placer *placer, const struct place_policy *policy,

@@ -37,4 +37,10 @@ int sandbox_discard(int state_fd, uint32_t slot_number, uint64_t number);
  */
 uint64_t sandbox_next_number(void);
 
+/*
+ * What an input is bound on in root/: an empty directory or file, ours, of a mode that nothing else
+ * of ours there has, so that collecting knows it where the action has moved it.
+ */
+enum { MOUNT_POINT_DIRECTORY_MODE = 01555, MOUNT_POINT_FILE_MODE = 01444 };
+
 #endif

@@ -54,7 +54,7 @@ place_bound(
 	struct index_tree tree;
 	uint64_t start = clock_monotonic_us();
 
-	int rc = place_directory(&stager->placer, (uid_t)-1, dirfd, node->name);
+	int rc = place_mount_directory(&stager->placer, dirfd, node->name);
 	if (rc != 0)
 		return rc;
 	index_location(stager->region, &node->pin, location);

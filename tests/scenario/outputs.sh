@@ -35,6 +35,17 @@ same "a blob behind a user's file" "$(cat again/result.txt)" text
 # Not files: an error that names the thing, and the host goes on.
 refuses ramet run --into bad --output pipe -- /bin/sh -c 'mkfifo pipe || exec /usr/bin/mkfifo pipe'
 contains refusal "$(cat refused.out)" pipe
+# What was bound below a directory does not come along when that is renamed: no half of it is kept.
+mkdir -p moved/dir
+cp -R in/. moved/dir/sub
+ramet run --input moved -- /bin/true
+ramet run --no-cache --input moved -- /bin/true
+if ramet run --no-cache --input moved --into moved.out --output dir/made --output new -- \
+    /bin/sh -c 'mv dir new; mkdir dir; : >dir/made' >refused.out 2>&1; then
+	diff -r moved/dir moved.out/new || fail "a moved input is not what it was"
+else
+	contains "a moved input" "$(cat refused.out)" "moved into an output"
+fi
 counter_at_least outputs_refused 1 || fail "outputs_refused does not count"
 same after "$(ramet run -- /bin/echo fine)" fine
 check_idle

@@ -427,6 +427,32 @@ test_refused_device(void **state)
 	assert_non_null(strstr(f->err.text, "dev is a device"));
 }
 
+/* What was bound there is gone: an empty directory would be a lie. */
+static void
+test_moved_inputs_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	make_dir(f, "out");
+	make_dir(f, "out/below");
+	assert_int_equal(mkdirat(f->root, "out/below/tree", MOUNT_POINT_DIRECTORY_MODE), 0);
+	assert_int_equal(COLLECT(f, "out"), -EINVAL);
+	assert_string_equal(f->err.text,
+	    "output out/below/tree: an input tree was moved into an output; copy it instead");
+	assert_int_equal(COLLECT(f, "out/below/tree"), -EINVAL);
+	assert_int_equal(fs_remove_tree(f->root, "out/below/tree"), 0);
+	fd = openat(
+	    f->root, "out/file", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, MOUNT_POINT_FILE_MODE);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(COLLECT(f, "out"), -EINVAL);
+	assert_non_null(strstr(f->err.text, "out/file"));
+	assert_int_equal(COLLECT(f, "out/file"), -EINVAL);
+	assert_int_equal(fs_remove_tree(f->root, "out/file"), 0);
+	assert_int_equal(COLLECT(f, "out"), 0);
+}
+
 static void
 test_unreadable(void **state)
 {
@@ -527,6 +553,7 @@ main(void)
 	    TEST(test_root_as_output),
 	    TEST(test_refused_kinds),
 	    TEST(test_refused_device),
+	    TEST(test_moved_inputs_are_refused),
 	    TEST(test_unreadable),
 	    TEST(test_too_deep),
 	    TEST(test_logs),

@@ -103,6 +103,14 @@ test_inputs_and_outputs(void **state)
 
 	(void)state;
 	stage(host, &root);
+	for (size_t i = 0; i < host->report.bind_count; i++) {
+		const struct stage_bind *bind = &host->report.binds[i];
+		struct stat st;
+
+		assert_int_equal(fstatat(host->sandbox.rootfd, bind->target, &st, 0), 0);
+		assert_int_equal(st.st_mode & 07777,
+		    bind->is_directory ? MOUNT_POINT_DIRECTORY_MODE : MOUNT_POINT_FILE_MODE);
+	}
 	assert_int_equal(
 	    run(host, "test -x loose-run && in/run > out/o && wc -c < large >> out/o"), 0);
 	assert_int_equal(fs_read_file(host->sandbox.rootfd, "out/o", 1000, &data, &len), 0);
