@@ -157,6 +157,35 @@ shm_mount(void)
 	return -errno;
 }
 
+/*
+ * Terminals of its own, so that the host's have no name.  A host without them needs none, and one
+ * that allows no more leaves its own.
+ */
+static int
+pts_mount(void)
+{
+	int fd, rc = 0;
+
+	if (FAULTY(mount,
+		mount("ramet", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
+		    "newinstance,ptmxmode=0666,mode=0620")) != 0)
+		return errno == ENOENT || errno == EPERM || errno == EACCES || errno == ENODEV ||
+			errno == ENOSPC
+		    ? 0
+		    : -errno;
+	fd = open("/dev/ptmx", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT || errno == ELOOP ? 0 : -errno;
+	struct stat st;
+
+	/* A symlink leads to ours by itself. */
+	if (fstat(fd, &st) == 0 && !S_ISLNK(st.st_mode) &&
+	    mount("/dev/pts/ptmx", "/dev/ptmx", NULL, MS_BIND, NULL) != 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
 /* A container may refuse a /proc without the masks of its own: the host's stays, and is reported.
  */
 static int
@@ -204,6 +233,7 @@ mounts_prepare(struct run_init *init)
 	STEP(TMP, tmp_mount());
 	STEP(HIDE, state_hide(init->state_fd));
 	STEP(SHM, shm_mount());
+	STEP(PTS, pts_mount());
 	STEP(PROC, proc_mount(&init->report));
 	return 0;
 }

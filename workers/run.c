@@ -51,6 +51,7 @@ static const char *const step_words[RUN_STEP_COUNT] = {
     [RUN_STEP_TARGET] = "cannot bind an input tree",
     [RUN_STEP_HIDE] = "cannot hide the state directory",
     [RUN_STEP_SHM] = "cannot mount a private /dev/shm",
+    [RUN_STEP_PTS] = "cannot mount terminals of the action's own",
     [RUN_STEP_PROC] = "cannot mount /proc",
     [RUN_STEP_CHDIR] = "cannot enter the working directory",
     [RUN_STEP_DESCRIPTORS] = "cannot arrange the action's descriptors",

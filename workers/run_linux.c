@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <linux/sched.h>
 #include <linux/securebits.h>
 #include <net/if.h>
@@ -217,16 +218,33 @@ identity_drop(uid_t uid)
 	return 0;
 }
 
+/*
+ * Keys of the host's are not the action's: an empty session keyring, and nothing left by an earlier
+ * action in that of its uid.  A kernel without keyrings has nothing to hide.
+ */
+static void
+keyrings_leave(bool has_own_uid)
+{
+	(void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL, 0, 0, 0);
+	if (has_own_uid)
+		(void)syscall(SYS_keyctl, KEYCTL_CLEAR, KEY_SPEC_USER_KEYRING, 0, 0, 0);
+}
+
 int
 run_os_drop_rights(const struct runner *runner)
 {
-	int rc;
+	int rc = 0;
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return -errno;
 	if (!run_has_namespaces(runner) && geteuid() == 0 && !runner->drop_uid)
 		return 0; /* root that wants root: as told */
-	rc = runner->drop_uid ? identity_drop(runner->action_uid) : capabilities_drop();
+	if (runner->drop_uid)
+		rc = identity_drop(runner->action_uid);
+	if (rc == 0)
+		keyrings_leave(runner->drop_uid);
+	if (rc == 0)
+		rc = capabilities_drop();
 	if (rc == 0 && !run_has_namespaces(runner))
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	return rc;

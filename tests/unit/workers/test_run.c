@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/keyctl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -137,6 +138,16 @@ host_text(struct host *host, const char *name)
 	text[len] = '\0';
 	free(data);
 	return text;
+}
+
+/* 0: the key that a test has put into its session keyring is there. */
+static int
+find_key(void)
+{
+	long key =
+	    syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, "user", "ramet-test", 0);
+
+	return key >= 0 ? 0 : 1;
 }
 
 static bool
@@ -542,6 +553,30 @@ test_private_tmp(void **state)
 	assert_string_equal(host_text(host, "stdout"), "/dev/shm:\n\n/tmp:\nramet\n");
 }
 
+/* Ours is open here, so that it would be there to find. */
+static void
+test_terminals_are_its_own(void **state)
+{
+	struct host *host = *state;
+	int terminal;
+
+	if (!namespaces()) {
+		print_message("skipped: there are no namespaces in isolation none\n");
+		skip();
+	}
+	terminal = posix_openpt(O_RDWR | O_NOCTTY);
+	if (terminal < 0 || access("/dev/pts", F_OK) != 0) {
+		print_message("skipped: no terminals here\n");
+		skip();
+	}
+	assert_int_equal(host_run(host,
+			     "ls /dev/pts; exec 3<>/dev/ptmx && ls /dev/pts; "
+			     "test -c /dev/pts/ptmx"),
+	    0);
+	assert_string_equal(host_text(host, "stdout"), "ptmx\n0\nptmx\n");
+	close(terminal);
+}
+
 static void
 test_host_processes_are_hidden(void **state)
 {
@@ -594,6 +629,32 @@ test_state_socket_is_out_of_reach(void **state)
 	assert_int_equal(host_run(host, script), 1);
 	close(fd);
 	assert_int_equal(unlinkat(the_config.state_fd, "ramet.sock", 0), 0);
+}
+
+/* A key of ours is not the action's to find; the helper is this program, which the action runs. */
+static void
+test_keyrings_are_its_own(void **state)
+{
+	struct host *host = *state;
+	const char *argv[] = {"./helper", "find-key", NULL};
+
+	if (access("/proc/keys", F_OK) != 0 ||
+	    syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 ||
+	    syscall(SYS_add_key, "user", "ramet-test", "secret", 6, KEY_SPEC_SESSION_KEYRING) < 0) {
+		print_message("skipped: no keyrings here\n");
+		skip();
+	}
+	assert_int_equal(find_key(), 0);
+	int in = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	int out =
+	    openat(host->sandbox.rootfd, "helper", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	assert_true(in >= 0 && out >= 0);
+	assert_int_equal(fs_copy(in, out), 0);
+	close(in);
+	close(out);
+	run_ready_drop(host->runner);
+	assert_int_equal(host_run_argv(host, argv, standard_env), 0);
+	assert_int_equal(host->result.exit_code, 1);
 }
 
 /* The worker is killed with SIGKILL while its action runs. */
@@ -862,9 +923,11 @@ run_all(enum isolation isolation)
 	    RUN_TEST(test_inputs_are_read_only),
 	    RUN_TEST(test_binds_stay_beneath),
 	    RUN_TEST(test_private_tmp),
+	    RUN_TEST(test_terminals_are_its_own),
 	    RUN_TEST(test_host_processes_are_hidden),
 	    RUN_TEST(test_network_is_its_own),
 	    RUN_TEST(test_state_socket_is_out_of_reach),
+	    RUN_TEST(test_keyrings_are_its_own),
 	    RUN_TEST(test_worker_death_ends_all),
 	    RUN_TEST(test_ready_runs_the_next),
 	    RUN_TEST(test_large_order_goes_directly),
@@ -911,10 +974,13 @@ run_apart(enum isolation isolation, bool are_ahead)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	char template[] = "/tmp/ramet-test-run.XXXXXX";
 	int rc = 0;
+
+	if (argc == 2 && strcmp(argv[1], "find-key") == 0)
+		return find_key();
 
 	if (mkdtemp(template) == NULL || chmod(template, 0711) != 0)
 		return 1;
