@@ -15,6 +15,7 @@
 #include "ipc/channel.h"
 #include "supervisor/jobs.h"
 #include "supervisor/peer.h"
+#include "supervisor/process_os.h"
 #include "supervisor/supervisor.h"
 
 static int
@@ -259,6 +260,9 @@ client_accept(struct supervisor *host, int fd)
 	rc = channel_peer(fd, &uid, &pid);
 	if (rc == 0 && uid != 0 && uid != geteuid())
 		rc = -EPERM;
+	/* Root, met by a plain user's host, may do anything anyway and cannot be looked at. */
+	if (rc == 0 && uid == geteuid() && !process_is_near(pid))
+		rc = -EACCES;
 	if (rc == 0 && host->client_count >= CLIENTS_MAX)
 		rc = -EMFILE;
 	if (rc != 0) {

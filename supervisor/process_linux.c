@@ -1,4 +1,5 @@
 #include <sys/prctl.h>
+#include <sys/stat.h>
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,6 +16,26 @@ void
 process_adopt_orphans(void)
 {
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+static bool
+same_namespace(pid_t pid, const char *kind)
+{
+	struct stat ours, theirs;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", kind);
+	if (stat(path, &ours) != 0)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, kind);
+	return stat(path, &theirs) == 0 && theirs.st_dev == ours.st_dev &&
+	    theirs.st_ino == ours.st_ino;
+}
+
+bool
+process_is_near(pid_t pid)
+{
+	return same_namespace(pid, "pid") && same_namespace(pid, "user");
 }
 
 int

@@ -13,6 +13,13 @@
 /* Descendants of a dead child become ours, where the system can do that. */
 void process_adopt_orphans(void);
 
+/*
+ * False where the process of a client is in another pid or user namespace than ours, or cannot be
+ * looked at: an action of some host, say, though its uid is ours.  Always true where there are no
+ * namespaces, and where our own cannot be read.
+ */
+bool process_is_near(pid_t pid);
+
 /* In a forked child: die when the parent does, where the system can do that.  -ESRCH: it has. */
 int process_die_with_parent(pid_t parent);
 
