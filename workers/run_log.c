@@ -42,31 +42,43 @@ log_take(struct run_log *log, const char *data, size_t len)
 	log->dropped += len - keep;
 }
 
+/* What was read; 0 when there is nothing more for now, or at all. */
+static size_t
+log_read(struct run_log *log, char *buffer)
+{
+	ssize_t n;
+
+	do
+		n = read(log->pipe_fd, buffer, RUN_LOG_BUFFER);
+	while (n < 0 && errno == EINTR);
+	if (n > 0) {
+		log_take(log, buffer, (size_t)n);
+		return (size_t)n;
+	}
+	if (n == 0 || errno != EAGAIN) {
+		close(log->pipe_fd);
+		log->pipe_fd = -1;
+	}
+	return 0;
+}
+
 /* A bounded number of reads: an action that floods us must not keep us from its timeout. */
 void
 run_log_drain(struct run_log *log, char *buffer)
 {
-	for (int i = 0; i < READS_MAX && log->pipe_fd >= 0; i++) {
-		ssize_t n = read(log->pipe_fd, buffer, RUN_LOG_BUFFER);
-
-		if (n > 0) {
-			log_take(log, buffer, (size_t)n);
-			if (n < RUN_LOG_BUFFER)
-				return;
-		} else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
-			close(log->pipe_fd);
-			log->pipe_fd = -1;
-		} else if (errno == EAGAIN) {
+	for (int i = 0; i < READS_MAX && log->pipe_fd >= 0; i++)
+		if (log_read(log, buffer) < RUN_LOG_BUFFER)
 			return;
-		}
-	}
 }
 
 int
 run_log_finish(struct run_log *log, char *buffer)
 {
-	/* One round takes more than a pipe holds; whoever still writes may not keep us here. */
-	run_log_drain(log, buffer);
+	/* To the end, which a short read is not.  More than a pipe holds; whoever still writes may
+	 * not keep us here. */
+	for (int i = 0; i < READS_MAX && log->pipe_fd >= 0; i++)
+		if (log_read(log, buffer) == 0)
+			break;
 	if (log->dropped > 0) {
 		char line[128];
 		int len = snprintf(line, sizeof(line),
