@@ -51,11 +51,11 @@ host_freeze(void)
 }
 
 /*
- * Covers the state directory with an empty one: what SANDBOX_PATH is before the sandbox is mounted
- * there.  By descriptor, since it may lie below /tmp and have no name any more.
+ * Covers a directory with an empty one: what SANDBOX_PATH is before the sandbox is mounted there.
+ * By descriptor, since the state directory may lie below /tmp and have no name any more.
  */
 static int
-state_hide(int state_fd)
+directory_hide(int target_fd)
 {
 	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
 	int fd =
@@ -65,8 +65,26 @@ state_hide(int state_fd)
 	if (fd < 0)
 		return -errno;
 	if (mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) != 0 ||
-	    tree_attach(fd, state_fd) != 0)
+	    tree_attach(fd, target_fd) != 0)
 		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+/*
+ * The sockets of the host's daemons.  With the host's network its resolver's files in /run are
+ * needed, and NixOS has its programs there: then those of the users' sessions alone are hidden.
+ */
+static int
+run_hide(const struct host_config *config)
+{
+	bool needs_run = config->network_host || access("/run/current-system", F_OK) == 0;
+	int fd = open(needs_run ? "/run/user" : "/run", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int rc;
+
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+	rc = directory_hide(fd);
 	close(fd);
 	return rc;
 }
@@ -231,7 +249,8 @@ mounts_prepare(struct run_init *init)
 	STEP(STATE, state_open(init));
 	STEP(READ_ONLY, host_freeze());
 	STEP(TMP, tmp_mount());
-	STEP(HIDE, state_hide(init->state_fd));
+	STEP(HIDE, directory_hide(init->state_fd));
+	STEP(RUN, run_hide(init->runner->config));
 	STEP(SHM, shm_mount());
 	STEP(PTS, pts_mount());
 	STEP(PROC, proc_mount(&init->report));

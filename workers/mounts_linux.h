@@ -3,7 +3,8 @@
  *
  * What the action then sees: the host, read-only; a private empty /tmp and /dev/shm; its input
  * root, writable, at SANDBOX_PATH; each bind read-only at its target; nothing in the state
- * directory; a /proc of its own processes.  0 or -errno with report.step (and .bind) set.
+ * directory and in /run; a /proc of its own processes.  0 or -errno with report.step (and .bind)
+ * set.
  *
  * mounts_prepare makes what is the same for all actions and opens init.state_fd; mounts_finish adds
  * sandbox and binds, and closes it.  An init that fails exits.

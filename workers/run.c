@@ -50,6 +50,7 @@ static const char *const step_words[RUN_STEP_COUNT] = {
     [RUN_STEP_SOURCE] = "cannot open an input tree",
     [RUN_STEP_TARGET] = "cannot bind an input tree",
     [RUN_STEP_HIDE] = "cannot hide the state directory",
+    [RUN_STEP_RUN] = "cannot hide /run",
     [RUN_STEP_SHM] = "cannot mount a private /dev/shm",
     [RUN_STEP_PTS] = "cannot mount terminals of the action's own",
     [RUN_STEP_PROC] = "cannot mount /proc",

@@ -596,6 +596,20 @@ test_host_processes_are_hidden(void **state)
 }
 
 static void
+test_run_is_hidden(void **state)
+{
+	struct host *host = *state;
+
+	if (!namespaces() || access("/run/current-system", F_OK) == 0) {
+		print_message("skipped: /run is the host's here\n");
+		skip();
+	}
+	assert_int_equal(
+	    host_run(host, "ls -A /run; (: >/run/new) 2>/dev/null && echo wrote; :"), 0);
+	assert_string_equal(host_text(host, "stdout"), "");
+}
+
+static void
 test_network_is_its_own(void **state)
 {
 	struct host *host = *state;
@@ -925,6 +939,7 @@ run_all(enum isolation isolation)
 	    RUN_TEST(test_private_tmp),
 	    RUN_TEST(test_terminals_are_its_own),
 	    RUN_TEST(test_host_processes_are_hidden),
+	    RUN_TEST(test_run_is_hidden),
 	    RUN_TEST(test_network_is_its_own),
 	    RUN_TEST(test_state_socket_is_out_of_reach),
 	    RUN_TEST(test_keyrings_are_its_own),
