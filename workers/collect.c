@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -344,18 +345,36 @@ result_make_room(struct arena *arena, ReapiActionResult *result, size_t count)
 	result->output_directory_symlinks = arena_alloc(arena, size);
 }
 
+/* A '/' before all else, so that what lies within a path comes right after it. */
+static int
+path_compare(const void *a, const void *b)
+{
+	const char *x = *(char *const *)a, *y = *(char *const *)b;
+
+	while (*x == *y && *x != '\0') {
+		x++;
+		y++;
+	}
+	int left = *x == '/' ? 1 : *x == '\0' ? 0 : (unsigned char)*x + 1;
+	int right = *y == '/' ? 1 : *y == '\0' ? 0 : (unsigned char)*y + 1;
+	return left - right;
+}
+
 /* What is moved for one output would be missing for the other. */
 static bool
-outputs_overlap(char **paths, size_t count)
+outputs_overlap(struct arena *arena, char **paths, size_t count)
 {
-	for (size_t i = 0; i < count; i++)
-		for (size_t j = 0; j < count; j++) {
-			size_t len = strlen(paths[i]);
+	char **sorted = arena_alloc(arena, (count + 1) * sizeof(*sorted));
 
-			if (i != j && strncmp(paths[i], paths[j], len) == 0 &&
-			    (len == 0 || paths[j][len] == '/' || paths[j][len] == '\0'))
-				return true;
-		}
+	memcpy(sorted, paths, count * sizeof(*sorted));
+	qsort(sorted, count, sizeof(*sorted), path_compare);
+	for (size_t i = 1; i < count; i++) {
+		size_t len = strlen(sorted[i - 1]);
+
+		if (strncmp(sorted[i - 1], sorted[i], len) == 0 &&
+		    (len == 0 || sorted[i][len] == '/' || sorted[i][len] == '\0'))
+			return true;
+	}
 	return false;
 }
 
@@ -370,7 +389,8 @@ outputs_collect(struct collector *collector, int rootfd, ReapiActionResult *resu
 	if (command->n_output_paths > 0) {
 		result_make_room(collector->arena, result, command->n_output_paths);
 		collector->may_move = collector->may_move &&
-		    !outputs_overlap(command->output_paths, command->n_output_paths);
+		    !outputs_overlap(
+			collector->arena, command->output_paths, command->n_output_paths);
 		return list_collect(collector, rootfd, command->output_paths,
 		    command->n_output_paths, LIST_PATHS, result);
 	}
@@ -382,7 +402,8 @@ outputs_collect(struct collector *collector, int rootfd, ReapiActionResult *resu
 		old[i] = i < command->n_output_files
 		    ? command->output_files[i]
 		    : command->output_directories[i - command->n_output_files];
-	collector->may_move = collector->may_move && !outputs_overlap(old, old_count);
+	collector->may_move =
+	    collector->may_move && !outputs_overlap(collector->arena, old, old_count);
 	rc = list_collect(collector, rootfd, old, command->n_output_files, LIST_FILES, result);
 	return rc != 0 ? rc
 		       : list_collect(collector, rootfd, old + command->n_output_files,

@@ -372,6 +372,9 @@ test_overlapping_outputs(void **state)
 
 	make_dir(f, "d");
 	make_file(f, "d/f", "bytes", 0644);
+	make_file(f, "d-x", "bytes beside", 0644);
+	assert_int_equal(COLLECT(f, "d", "d-x", "d/f"), 0);
+	assert_int_equal(f->stats.moved, 0);
 	assert_int_equal(COLLECT(f, "d/f", "d", "d/f"), 0);
 	assert_int_equal(f->result->n_output_files, 2);
 	tree_of(f, &tree);
