@@ -2,7 +2,6 @@
 #include <sys/attr.h>
 #include <sys/clonefile.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
 #include <copyfile.h>
 #include <errno.h>
@@ -14,6 +13,9 @@
 #include "base/fault.h"
 #include "base/fs.h"
 #include "base/fs_os.h"
+
+/* As <sys/xattr.h> has it, which not every cross compiler brings along. */
+ssize_t flistxattr(int fd, char *names, size_t size, int options);
 
 int
 fs_copy_kernel(int in_fd, int out_fd)
