@@ -116,6 +116,8 @@ worker_do(struct worker *worker, const struct msg_run *received)
 	else
 		job_run(&worker->jobs, &run, &outcome);
 	outcome_log(&outcome);
+	/* However it ended: who hears of it next may wait for the sandbox to go. */
+	slot_set_phase(worker->jobs.slot, SLOT_CLEANING);
 	worker_send(worker, &outcome.done);
 	if (outcome.disk_full)
 		worker_send(worker, &disk_full);
