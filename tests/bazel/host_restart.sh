@@ -1,0 +1,59 @@
+#!/bin/sh
+# The gateway, then the whole host, killed in the middle of a build: the build succeeds, and what
+# went on without the gateway did not run twice.
+. "$(dirname "$0")/lib.sh"
+bazel_setup
+start_listening
+
+gateway() {
+	ramet ps --json | python3 -c '
+import json, sys
+print(*[p["pid"] for p in json.load(sys.stdin) if p["role"] == "gateway"])'
+}
+another_gateway() { [ -n "$(gateway)" ] && [ "$(gateway)" != "$victim" ]; }
+# A build in the background, far enough that its slow action runs.
+build() { # seconds, targets
+	seconds=$1
+	shift
+	bazel_remote "$address" build --define=seconds="$seconds" //odd:slow "$@" &
+	build=$!
+	must_wait_for 60 is_running "sleep $seconds"
+}
+
+# Nothing but one action in flight.
+build 4.141
+slow=$(running "sleep 4.141")
+victim=$(gateway)
+kill -KILL "$victim"
+must_wait_for 10 another_gateway
+alive "$slow" || fail "the action died with the gateway"
+wait $build || fail "a build whose gateway was killed"
+expect_counter actions_done 1
+
+# In the thick of it.
+build 4.151 //...
+for try in 1 2; do
+	victim=$(gateway)
+	kill -KILL "$victim"
+	must_wait_for 10 another_gateway
+done
+wait $build || fail "a build whose gateway was killed twice"
+outputs_of "$links/bin" | grep -v odd/slow >restarted
+
+bazel_clean
+build 4.161
+host=$(host_pid)
+kill -KILL "$host"
+must_wait_for 10 gone "$host"
+must_wait_for 10 not_running "sleep 4.161"
+start_listening "$address"
+wait $build || fail "a build whose host was killed"
+expect_counter actions_done 1
+
+bazel_remote "$address" build //... || fail "a build after the restart"
+same "actions that ran again" "$(processes remote)" 0
+outputs_of "$links/bin" | grep -v odd/slow >after
+cmp restarted after || fail "other outputs: $(diff restarted after)"
+expect_counter actions_errors 0
+check_idle
+stop_host
