@@ -50,6 +50,7 @@ class Connection:
         self.socket.connect((host.strip("[]"), int(port)))
         self.next_stream = 1
         self.pending = b""
+        self.room, self.stream_room = 65535, {}
         if preface:
             self.send(PREFACE + frame(SETTINGS,
                                       payload=b"" if window is None else struct.pack(">HI", 4, window)))
@@ -82,6 +83,20 @@ class Connection:
     def data(self, stream, payload, end=False):
         self.send(frame(DATA, END_STREAM if end else 0, stream, payload))
 
+    def stream_data(self, stream, data):
+        """Much data, in frames, as the other side makes room; False when it does not want more."""
+        while data:
+            size = min(len(data), 16384)
+            while self.room < size or self.stream_room.get(stream, 65535) < size:
+                got = self.receive()
+                if got is None or got[2] == stream and got[0] in (RST_STREAM, HEADERS):
+                    return False
+            self.room -= size
+            self.stream_room[stream] = self.stream_room.get(stream, 65535) - size
+            self.data(stream, data[:size])
+            data = data[size:]
+        return True
+
     def call(self, path, message, more=()):
         """One whole request; its stream."""
         stream = self.open(path, more)
@@ -104,6 +119,12 @@ class Connection:
         size = int.from_bytes(self.pending[:3], "big")
         kind, flags, stream = struct.unpack(">BBI", self.pending[3:9])
         payload, self.pending = self.pending[9:9 + size], self.pending[9 + size:]
+        if kind == WINDOW_UPDATE and len(payload) == 4:
+            more = int.from_bytes(payload, "big")
+            if stream == 0:
+                self.room += more
+            else:
+                self.stream_room[stream] = self.stream_room.get(stream, 65535) + more
         if kind == SETTINGS and not flags & ACK:
             try:
                 self.send(frame(SETTINGS, ACK))

@@ -701,10 +701,11 @@ class Host:
         self.clients.append(client)
         return client
 
-    def ramet(self, *args):
+    def ramet(self, *args, errors="replace"):
         done = subprocess.run([os.path.join(BIN, "ramet"), "--state", self.state] + list(args),
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              timeout=PATIENCE, cwd=self.directory, errors="replace", check=False)
+                              timeout=PATIENCE, cwd=self.directory, encoding="utf-8", errors=errors,
+                              check=False)
         assert done.returncode == 0, f"ramet {args}: exit {done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout
 

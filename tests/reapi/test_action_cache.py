@@ -117,6 +117,9 @@ def test_update_bad_results(client):
 
     one = v2.OutputFile(path="out", digest=good)
     for result in (bad(output_files=[v2.OutputFile(path="/etc/passwd", digest=good)]),
+                   bad(output_files=[v2.OutputFile(path="../../up", digest=good)]),
+                   bad(output_files=[v2.OutputFile(path="", digest=good)]),
+                   bad(output_symlinks=[v2.OutputSymlink(path="/etc/link", target="x")]),
                    bad(output_files=[v2.OutputFile(path="out", digest=v2.Digest(hash="zz", size_bytes=1))]),
                    bad(output_files=[v2.OutputFile(path="out")]),
                    bad(output_files=[v2.OutputFile(path="out",

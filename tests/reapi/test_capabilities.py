@@ -64,6 +64,17 @@ def test_batch_limit_holds(client):
         same("the bytes come back", got == data, True)
 
 
+def test_batch_limit_holds_for_small_blobs(client):
+    """A batch of small blobs that fills the limit goes in and out as well."""
+    limit = get(client).cache_capabilities.max_batch_total_size_bytes
+    blobs = [noise(1000) for _ in range(limit // 1000)]
+    answers = client.update(*((digest(b), b) for b in blobs)).responses
+    same("statuses", {a.status.code for a in answers}, {0})
+    answers = client.batch_read(*(digest(b) for b in blobs))
+    same("statuses", {a.status.code for a in answers}, {0})
+    same("bytes", {a.data for a in answers} == set(blobs), True)
+
+
 def test_blob_limit_is_announced():
     """--blob-max is what max_cas_blob_size_bytes says."""
     with Host("--blob-max", "1M") as host:

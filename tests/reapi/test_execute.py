@@ -1,9 +1,10 @@
 """Execution.Execute: stages, results, outputs, and everything that can be wrong with an action."""
+import json
 import time
 
-from reapi import (blob_name, Blobs, Code, digest, EMPTY, execute_status, File, fresh, Host, in_threads, Job,
-                   key, Link, main, missing_subjects, outcome, refused, running, same, SHA256, shell, STAGE,
-                   stderr_of, stdout_of, tree, v2, wait_for)
+from reapi import (blob_name, Blobs, Code, digest, EMPTY, execute_status, Execution, File, fresh, Host,
+                   in_threads, Job, key, Link, main, missing_subjects, outcome, refused, running, same,
+                   SHA256, shell, STAGE, stderr_of, stdout_of, tree, v2, wait_for)
 
 INVALID, PRECONDITION = Code.INVALID_ARGUMENT.value[0], Code.FAILED_PRECONDITION.value[0]
 TIMES = ["queued", "worker_start", "input_fetch_start", "input_fetch_completed", "execution_start",
@@ -691,6 +692,23 @@ def test_root_that_is_no_directory(client):
     job.blobs.add(garbage)
     status = outcome(client, job)
     assert status.code in (INVALID, PRECONDITION), status
+
+
+def test_request_metadata(host, client):
+    """What the client calls its action is shown while it runs, whatever text it is."""
+    for mnemonic, target in ("CppCompile", "//lib:hello"), ("\u00e9" * 80, "x\u00e9" * 80), \
+            ('quote " and \\', "line\nand\ttab\x7f"), ("", "//only:target"), ("a" * 3000, ""):
+        metadata = v2.RequestMetadata(action_mnemonic=mnemonic, target_id=target, action_id="a" * 64)
+        header = ("build.bazel.remote.execution.v2.requestmetadata-bin", metadata.SerializeToString())
+        job = shell("sleep 0.2")
+        client.upload(*job.blobs.values())
+        request = v2.ExecuteRequest(action_digest=job.digest)
+        execution = Execution(client.execution.Execute(request, more_metadata=[header])).until("EXECUTING")
+        shown = json.loads(host.ramet("ps", "--json", errors="strict"))
+        labels = [p["label"] for p in shown if p["label"]]
+        if target == "//lib:hello":
+            assert any("CppCompile" in label and target in label for label in labels), labels
+        same("exit code", execution.finish().result.exit_code, 0)
 
 
 def test_results_are_readable_at_once(client):

@@ -5,12 +5,13 @@ import socket
 import struct
 import threading
 import time
+import zlib
 
 import grpc
 import h2
 from reapi import (blob_name, bs, Client, Code, compress, DESCRIPTORS, digest, execute_status, fresh, health,
                    Host, in_threads, main, noise, open_files, PATIENCE, refused, resident, same, shell,
-                   stdout_of, upload_name, V2, v2, wait_for, Writer)
+                   stdout_of, upload_name, V2, v2, wait_for, Writer, ZSTD)
 
 MB = 1 << 20
 CAPABILITIES = f"/{V2}.Capabilities/GetCapabilities"
@@ -30,10 +31,13 @@ def check_serving(host):
 
 
 class Unharmed:
-    """The gateway is the same process after the block, with no more descriptors than before."""
+    """The gateway is the same process after the block, with no more descriptors than before.
 
-    def __init__(self, host, grown=48 * MB):
-        self.host, self.grown = host, grown
+    Uploads that were cut may be kept for whoever goes on with them.
+    """
+
+    def __init__(self, host, grown=48 * MB, uploads=0):
+        self.host, self.grown, self.uploads = host, grown, uploads
 
     def __enter__(self):
         check_serving(self.host)
@@ -41,16 +45,22 @@ class Unharmed:
         self.files, self.memory, self.peak = open_files(self.pid), resident(self.pid), 0
         return self
 
-    def look(self):
-        """Notes how much memory the gateway has."""
-        self.peak = max(self.peak, resident(self.pid) - self.memory)
+    def look(self, seconds=0):
+        """Notes how much memory the gateway has, for a while."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self.peak = max(self.peak, resident(self.pid) - self.memory)
+            if time.monotonic() >= deadline:
+                return
+            time.sleep(0.005)
 
     def __exit__(self, kind, *_):
         if kind:
             return
         same("the gateway", self.host.pids("gateway"), [self.pid])
         check_serving(self.host)
-        wait_for(f"{self.files} open files, as before", lambda: open_files(self.pid) <= self.files, 10)
+        most = self.files + self.uploads
+        wait_for(f"{most} open files at most", lambda: open_files(self.pid) <= most, 10)
         self.look()
         assert self.peak < self.grown, f"the gateway grew by {self.peak >> 20} MB"
 
@@ -78,7 +88,7 @@ def test_thousand_streams(host):
 
 def test_thousand_uploads(host):
     """A thousand uploads that began and say no more."""
-    with Unharmed(host) as unharmed:
+    with Unharmed(host, 96 * MB, uploads=1000) as unharmed:
         clients = [Client(host.address) for _ in range(20)]
         writers = []
         for client in clients:
@@ -104,9 +114,7 @@ def test_slow_readers(host):
         connections = [h2.Connection(host.address, receive_buffer=4096) for _ in range(64)]
         for connection in connections:
             connection.call(READ, request)
-        deadline = time.monotonic() + 1
-        while time.monotonic() < deadline:
-            unharmed.look()
+        unharmed.look(1)
         check_serving(host)
         unharmed.look()
         for connection in connections:
@@ -125,9 +133,7 @@ def test_slow_readers_with_wide_windows(host):
             connection.send(h2.frame(h2.WINDOW_UPDATE, 0, 0, struct.pack(">I", (1 << 31) - 70000)))
             for _ in range(64):
                 connection.call(READ, request)
-            deadline = time.monotonic() + 1
-            while time.monotonic() < deadline:
-                unharmed.look()
+            unharmed.look(1)
             check_serving(host)
         client.close()
 
@@ -161,9 +167,7 @@ def test_slow_batch_readers(host):
         with h2.Connection(host.address, receive_buffer=4096) as connection:
             for _ in range(50):
                 connection.call(f"/{V2}.ContentAddressableStorage/BatchReadBlobs", request)
-            deadline = time.monotonic() + 0.5
-            while time.monotonic() < deadline:
-                unharmed.look()
+            unharmed.look(0.5)
             check_serving(host)
         client.close()
 
@@ -199,7 +203,7 @@ def test_cut_anywhere(host):
     job = shell("echo hello")
     find = v2.FindMissingBlobsRequest(blob_digests=[v2.Digest(hash=f"{n:064x}",
                                                               size_bytes=1) for n in range(500)])
-    with Unharmed(host):
+    with Unharmed(host, uploads=1):
         for path, body in ((WRITE, write), (FIND, h2.grpc_message(find.SerializeToString())),
                            (EXECUTE, h2.grpc_message(v2.ExecuteRequest(
                                action_digest=job.digest).SerializeToString()))):
@@ -216,7 +220,7 @@ def test_cut_anywhere(host):
 
 def test_cancelled_calls(host):
     """Calls that are cancelled at once, or whose deadline is a millisecond."""
-    with Unharmed(host):
+    with Unharmed(host, uploads=60):
         client = Client(host.address)
         data = noise(MB)
         client.write(upload_name(digest(data)), data)
@@ -525,6 +529,28 @@ def test_huge_find(host, client):
     with Unharmed(host, 96 * MB):
         digests = [v2.Digest(hash=f"{n:064x}", size_bytes=1) for n in range(40000)]
         same("missing", len(client.missing(*digests)), len(digests))
+
+
+def test_batch_bomb(host, client):
+    """A batch of compressed blobs that is small, and huge when unpacked."""
+    blob = bytes(3 * MB)
+    packed = compress(blob)
+    with Unharmed(host, 96 * MB):
+        with refused(Code.INVALID_ARGUMENT):
+            client.update(*[(digest(blob), packed)] * 1000, compressor=ZSTD)
+
+
+def test_gzip_bomb(host):
+    """A message that gRPC's own compression makes small."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = packer.compress(bytes(MB)) + packer.flush(zlib.Z_FULL_FLUSH)
+    packed += (packer.compress(bytes(MB)) + packer.flush(zlib.Z_FULL_FLUSH)) * 1023 + packer.flush()
+    with Unharmed(host, 96 * MB) as unharmed:
+        with h2.Connection(host.address) as connection:
+            stream = connection.open(FIND, [("grpc-encoding", "gzip")])
+            if connection.stream_data(stream, h2.grpc_message(packed, compressed=1)):
+                connection.data(stream, b"", end=True)
+            unharmed.look(1)
 
 
 def test_requests_without_end(host):
