@@ -58,7 +58,7 @@ cat >"$ws/.bazelrc" <<-END
 	build --override_repository=rules_java=$stubs/rules_java
 	build --override_repository=remote_coverage_tools=$stubs/remote_coverage_tools
 	build --incompatible_strict_action_env
-	build --jobs=8 --color=no --curses=no --show_progress_rate_limit=60
+	build --jobs=8 --color=no --curses=no --noshow_progress --noshow_loading_progress
 	build --symlink_prefix=$dir/links/ --define=seconds=5
 	test --test_output=errors
 	build:local --spawn_strategy=linux-sandbox
@@ -125,6 +125,7 @@ library() { # library, the one below it
 
 		cc_test(
 		    name = "${1}_test",
+		    size = "small",
 		    srcs = ["test.c"],
 		    data = ["numbers.txt"],
 		    deps = [":$1"],
@@ -299,6 +300,7 @@ genrule(name = "large", outs = ["large.bin"], cmd = "seq 1 900000 > $@")
 
 sh_test(
     name = "data_test",
+    size = "small",
     srcs = ["data_test.sh"],
     data = glob(["data/*"]) + [":tree", ":run_script", "//app:user_dynamic"],
 )
