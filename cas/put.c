@@ -28,22 +28,50 @@ put_new_bytes(
 	return temp_publish(cas, &temp, digest, executable);
 }
 
+static void
+hash(struct cas *cas, const void *data, size_t len, struct digest *ret_digest)
+{
+	hasher_start(cas->hasher);
+	hasher_update(cas->hasher, data, len);
+	hasher_finish(cas->hasher, ret_digest);
+}
+
+/* Unless the blob is there. */
+static int
+put_known(
+    struct cas *cas, const void *data, size_t len, bool executable, const struct digest *digest)
+{
+	int rc = len == 0 ? 1 : cas_has(cas, digest);
+
+	if (rc == 0)
+		rc = put_new_bytes(cas, data, len, digest, executable);
+	return rc < 0 ? rc : 0;
+}
+
 static int
 put_bytes(struct cas *cas, const void *data, size_t len, bool executable, struct digest *ret_digest)
 {
 	struct digest digest;
 	int rc;
 
-	hasher_start(cas->hasher);
-	hasher_update(cas->hasher, data, len);
-	hasher_finish(cas->hasher, &digest);
-	rc = len == 0 ? 1 : cas_has(cas, &digest);
+	hash(cas, data, len, &digest);
+	rc = put_known(cas, data, len, executable, &digest);
 	if (rc == 0)
-		rc = put_new_bytes(cas, data, len, &digest, executable);
-	if (rc < 0)
+		*ret_digest = digest;
+	return rc;
+}
+
+int
+cas_put_expected(struct cas *cas, const void *data, size_t len, const struct digest *expected)
+{
+	struct digest digest;
+	int rc = cas_usable(cas, true);
+
+	if (rc != 0)
 		return rc;
-	*ret_digest = digest;
-	return 0;
+	hash(cas, data, len, &digest);
+	return digest_equal(&digest, expected) ? put_known(cas, data, len, false, expected)
+					       : -EBADMSG;
 }
 
 int

@@ -59,6 +59,8 @@ int cas_read(
     struct cas *cas, const struct digest *digest, size_t max, uint8_t **ret_data, size_t *ret_len);
 
 int cas_put_bytes(struct cas *cas, const void *data, size_t len, struct digest *ret_digest);
+/* Only if they are the blob of that digest: else -EBADMSG, and nothing is stored. */
+int cas_put_expected(struct cas *cas, const void *data, size_t len, const struct digest *expected);
 
 /*
  * A user's file: its bytes are reflinked or copied in, never linked.  What is stored is hashed, not
@@ -76,7 +78,11 @@ int cas_put_fd(struct cas *cas, int fd, struct digest *ret_digest);
 int cas_put_move(struct cas *cas, int dirfd, const char *name, bool executable,
     struct digest *ret_digest, bool *ret_moved);
 
-/* A stream of bytes.  commit verifies against `expected` when given: -EBADMSG, nothing stored. */
+/*
+ * A stream of bytes.  commit verifies against `expected` when given: -EBADMSG, nothing stored.  A
+ * writer is one thread's at a time, any thread's; its handle has to stay open as long, and may be
+ * shared by many writers and nothing else.
+ */
 struct cas_writer;
 int cas_writer_open(struct cas *cas, const struct digest *expected, struct cas_writer **ret_writer);
 int cas_writer_write(struct cas_writer *writer, const void *data, size_t len);

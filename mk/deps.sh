@@ -4,10 +4,10 @@
 set -eu
 
 need_run='gcc make pkg-config libc6-dev libbsd-dev libmsgpack-dev libevent-dev libssl-dev
-libjansson-dev libprotobuf-c-dev protobuf-c-compiler'
+libjansson-dev libprotobuf-c-dev protobuf-c-compiler libgrpc-dev libzstd-dev'
 need_check="$need_run clang libclang-rt-14-dev libcmocka-dev python3 mandoc git util-linux e2fsprogs"
 need_ci="$need_check clang-format clang-tidy cppcheck shellcheck python3-venv"
-brew_run='pkgconf libbsd msgpack libevent openssl@3 jansson protobuf-c'
+brew_run='pkgconf libbsd msgpack libevent openssl@3 jansson protobuf-c grpc zstd'
 brew_check="$brew_run cmocka"
 brew_ci="$brew_check llvm cppcheck shellcheck mandoc"
 

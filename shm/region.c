@@ -371,6 +371,23 @@ region_open(int state_fd, const struct region_config *config, enum region_origin
 }
 
 int
+region_join(int state_fd, uint64_t instance, struct region **ret_region, struct error_text *err)
+{
+	struct region *region;
+	int rc;
+
+	rc = region_map(state_fd, true, &region, err);
+	if (rc != 0)
+		return rc;
+	if (region_instance(region) != instance) {
+		region_close(region);
+		return error_set(err, -ESTALE, REGION_NAME ": is another one by now");
+	}
+	*ret_region = region;
+	return 0;
+}
+
+int
 region_attach(int state_fd, struct region **ret_region, struct error_text *err)
 {
 	return region_map(state_fd, false, ret_region, err);

@@ -3,7 +3,8 @@
  *
  * It holds the header, the slots (slot.h), the link gate (gate.h) and the DirectoryCache (index.h).
  * The supervisor calls region_open once, holding the state directory's lock, before it forks; its
- * children inherit the mapping and the handle.  Tools call region_attach, which maps read-only and
+ * children inherit the mapping and the handle; the gateway, which is exec'd, calls region_join.
+ * Tools call region_attach, which maps read-only and
  * works while the host is busy, stopped or dead.
  *
  * The file survives restarts.  region_open validates it (magic, version, layout fingerprint, size,
@@ -30,7 +31,8 @@
 enum {
 	SLOT_SUPERVISOR = 0,
 	SLOT_JANITOR = 1,
-	SLOT_WORKER_FIRST = 2,
+	SLOT_GATEWAY = 2,
+	SLOT_WORKER_FIRST = 3,
 	SLOT_WORKERS_MAX = 256,
 	SLOT_COUNT_MAX = SLOT_WORKER_FIRST + SLOT_WORKERS_MAX,
 	LINK_CAP_MAX = 1024,
@@ -56,6 +58,14 @@ enum region_origin {
 /* state_fd: the state directory. */
 int region_open(int state_fd, const struct region_config *config, enum region_origin *ret_origin,
     struct region **ret_region, struct error_text *err);
+
+/*
+ * A child that was exec'd and so inherited no mapping: maps the file that the supervisor has open,
+ * to write its own slot and nothing else.  Nothing is repaired.  -ESTALE: another index lies there
+ * by now than the one of `instance`.
+ */
+int region_join(
+    int state_fd, uint64_t instance, struct region **ret_region, struct error_text *err);
 
 /* Maps read-only.  -ENOENT: there is no index. */
 int region_attach(int state_fd, struct region **ret_region, struct error_text *err);

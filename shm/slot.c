@@ -163,8 +163,15 @@ slot_set_action(struct slot *slot, const struct digest *action, const char *labe
 }
 
 void
+slot_set_job(struct slot *slot, uint64_t number)
+{
+	atom_store_release(&slot->job, number);
+}
+
+void
 slot_clear_action(struct slot *slot)
 {
+	atom_store_release(&slot->job, 0);
 	atom_store_relaxed(&slot->attempt, 0);
 	atom_store_relaxed(&slot->action_pid, 0);
 	atom_store_relaxed(&slot->action_since_us, 0);
@@ -227,4 +234,18 @@ slot_read(const struct region *region, uint32_t number, struct slot_info *ret_in
 	info.permits = slot_count_permits(region, number);
 	info.builds = atom_load_relaxed(&slot->builds);
 	*ret_info = info;
+}
+
+/* The job is set before its sandbox and cleared after it, so what lies between two equal looks is
+ * its own. */
+uint64_t
+slot_sandbox_of_job(const struct region *region, uint32_t number, uint64_t job)
+{
+	const struct slot *slot = slot_at_const(region, number);
+	uint64_t sandbox;
+
+	if (job == 0 || atom_load_acquire(&slot->job) != job)
+		return 0;
+	sandbox = atom_load_acquire(&slot->sandbox);
+	return atom_load_acquire(&slot->job) == job ? sandbox : 0;
 }

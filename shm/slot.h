@@ -1,8 +1,8 @@
 /*
  * Slots: who the host's processes are, and what each of them holds.
  *
- * One slot for the supervisor, one for the janitor, one for each worker.  A slot's owner is its one
- * writer; the supervisor writes it only while nobody owns it.  Calling sequence:
+ * One slot for the supervisor, one each for janitor and gateway, one for each worker.  A slot's
+ * owner is its one writer; the supervisor writes it only while nobody owns it.  Calling sequence:
  *
  *   supervisor: slot_assign(i) -> fork -> (child) slot_activate(i) ... (child) slot_retire(i)
  *   supervisor, when the child has been reaped: slot_repair(i), whatever the state it is in
@@ -65,6 +65,7 @@ void slot_repair(struct region *region, uint32_t number, struct slot_repaired *r
 void slot_set_phase(struct slot *slot, enum slot_phase phase);
 void slot_set_action(
     struct slot *slot, const struct digest *action, const char *label, uint32_t attempt);
+void slot_set_job(struct slot *slot, uint64_t number); /* before the sandbox */
 void slot_clear_action(struct slot *slot);
 void slot_set_sandbox(struct slot *slot, uint64_t number); /* before it is made; 0 after release */
 void slot_set_action_pid(struct slot *slot, pid_t pid);
@@ -82,5 +83,9 @@ struct slot_info {
 	uint32_t permits, pins, builds;
 };
 void slot_read(const struct region *region, uint32_t number, struct slot_info *ret_info);
+
+/* The number of the sandbox in which the slot's owner runs that job now; 0: it has none, or does
+ * not run it. */
+uint64_t slot_sandbox_of_job(const struct region *region, uint32_t number, uint64_t job);
 
 #endif

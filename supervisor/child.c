@@ -12,9 +12,10 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "ipc/peer.h"
 #include "janitor/janitor.h"
+#include "supervisor/gateway.h"
 #include "supervisor/jobs.h"
-#include "supervisor/peer.h"
 #include "supervisor/process_os.h"
 #include "supervisor/supervisor.h"
 #include "workers/sandbox.h"
@@ -42,22 +43,38 @@ child_init(struct child *child, struct supervisor *host, uint32_t slot)
 	memset(child, 0, sizeof(*child));
 	child->host = host;
 	child->slot = slot;
-	child->is_janitor = slot == SLOT_JANITOR;
-	if (child->is_janitor)
-		strlcpy(child->name, "janitor", sizeof(child->name));
+	child->role = slot == SLOT_JANITOR ? CHILD_IS_JANITOR
+	    : slot == SLOT_GATEWAY         ? CHILD_IS_GATEWAY
+					   : CHILD_IS_WORKER;
+	if (child->role != CHILD_IS_WORKER)
+		strlcpy(child->name, child->role == CHILD_IS_JANITOR ? "janitor" : "gateway",
+		    sizeof(child->name));
 	else
 		snprintf(child->name, sizeof(child->name), "worker %u", slot - SLOT_WORKER_FIRST);
 	evtimer_assign(&child->timer, host->base, on_timer, child);
 }
 
 static int
+on_done(struct child *child, const struct msg_done *done)
+{
+	if (done->status >= JOB_STATUS_COUNT)
+		return -EPROTO;
+	if (child->job == NULL || child->job->number != done->job)
+		return -EPROTO;
+	jobs_done(child->host, child->job, done);
+	child_raise(child, CHILD_DONE);
+	return 0;
+}
+
+static int
 on_message(void *arg, const struct message *message)
 {
 	struct child *child = arg;
-	const struct msg_done *done = &message->done;
 
 	switch (message->type) {
 	case MSG_ready:
+		if (child->role == CHILD_IS_GATEWAY)
+			gateway_ready(child->host, &message->ready);
 		child_raise(child, CHILD_READY);
 		return 0;
 	case MSG_disk_full:
@@ -66,16 +83,22 @@ on_message(void *arg, const struct message *message)
 	case MSG_started:
 		return 0;
 	case MSG_done:
-		if (done->status >= JOB_STATUS_COUNT)
-			return -EPROTO;
-		if (child->job == NULL || child->job->number != done->job)
-			return -EPROTO;
-		jobs_done(child->host, child->job, done);
-		child_raise(child, CHILD_DONE);
-		return 0;
-	default:
+		if (child->role == CHILD_IS_WORKER)
+			return on_done(child, &message->done);
 		return -EPROTO;
+	default:
+		return child->role == CHILD_IS_GATEWAY ? gateway_message(child->host, message)
+						       : -EPROTO;
 	}
+}
+
+static void
+child_disconnect(struct child *child)
+{
+	peer_close(child->peer);
+	child->peer = NULL;
+	if (child->role == CHILD_IS_GATEWAY)
+		gateway_lost(child->host);
 }
 
 static void
@@ -87,8 +110,7 @@ on_lost(void *arg, int error)
 		COUNTER_ADD(child->host->slot, peers_dropped, 1);
 		log_error("%s (pid %d) sent a malformed message", child->name, (int)child->pid);
 	}
-	peer_close(child->peer);
-	child->peer = NULL;
+	child_disconnect(child);
 	child_raise(child, CHILD_LOST);
 }
 
@@ -112,7 +134,9 @@ child_run(struct child *child, int fd, pid_t parent)
 	log_name("%s", child->name);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (child->is_janitor) {
+	if (child->role == CHILD_IS_GATEWAY)
+		gateway_exec(host, fd);
+	if (child->role == CHILD_IS_JANITOR) {
 		janitor_main(&(struct janitor_start){
 		    .config = host->config,
 		    .region = host->region,
@@ -171,19 +195,29 @@ child_fork(struct child *child)
 }
 
 static void
+count_restart(const struct child *child)
+{
+	static const enum counter counters[] = {
+	    COUNTER_worker_restarts, COUNTER_janitor_restarts, COUNTER_gateway_restarts};
+
+	counter_add(child->host->slot, counters[child->role], 1);
+}
+
+static void
 child_start(struct child *child)
 {
 	int rc;
 
 	child->status = 0;
 	child->has_worked = false;
-	if (child->backoff_ms != 0 && child->is_janitor)
-		COUNTER_ADD(child->host->slot, janitor_restarts, 1);
-	else if (child->backoff_ms != 0)
-		COUNTER_ADD(child->host->slot, worker_restarts, 1);
-	if (!child->is_janitor || child->host->trusted) /* else it verifies the store first */
+	if (child->backoff_ms != 0)
+		count_restart(child);
+	if (child->role != CHILD_IS_JANITOR ||
+	    child->host->trusted) /* else it verifies the store first */
 		set_timer(child, START_MS_MAX);
 	rc = child_fork(child);
+	if (rc == 0 && child->role == CHILD_IS_GATEWAY)
+		gateway_greet(child->host);
 	if (rc == 0)
 		return;
 	log_error("%s cannot be started: %s", child->name, strerror(-rc));
@@ -193,8 +227,7 @@ child_start(struct child *child)
 static void
 child_close(struct child *child)
 {
-	peer_close(child->peer);
-	child->peer = NULL;
+	child_disconnect(child);
 	set_timer(child, STOP_MS_MAX);
 }
 
@@ -202,8 +235,7 @@ static void
 child_kill(struct child *child)
 {
 	event_del(&child->timer);
-	peer_close(child->peer);
-	child->peer = NULL;
+	child_disconnect(child);
 	if (child->pid > 0)
 		kill(child->pid, SIGKILL);
 }
@@ -262,8 +294,7 @@ child_ended(struct child *child, char *how, size_t size)
 	unsigned strays;
 
 	event_del(&child->timer);
-	peer_close(child->peer);
-	child->peer = NULL;
+	child_disconnect(child);
 	action_pid = child_repair(child, how, size);
 	child->pid = 0;
 	strays = process_kill_strays(pool_knows, child->host, action_pid);
@@ -284,7 +315,7 @@ child_death(struct child *child)
 	child->backoff_ms = child_backoff_next(settled ? 0 : child->backoff_ms);
 	set_timer(child, child->backoff_ms);
 	log_warn("%s; started again in %u ms", how, child->backoff_ms);
-	if (!child->is_janitor)
+	if (child->role == CHILD_IS_WORKER)
 		COUNTER_ADD(host->slot, worker_deaths, 1);
 	if (job != NULL)
 		jobs_worker_lost(host, job, how);

@@ -1,9 +1,11 @@
 /*
- * One child process, a worker or the janitor: forked, greeted, given work, buried, started again.
+ * One child process, a worker, the janitor or the gateway: forked, greeted, given work, buried,
+ * started again.
  *
  * Supervisor, its one thread.  Every change goes through child_raise and the table of
  * child_table.h. A child is forked without exec: it inherits the mapping and the configuration,
- * closes what is not its own, and never returns from worker_main or janitor_main.
+ * closes what is not its own, and never returns from worker_main or janitor_main.  The gateway
+ * alone is exec'd, because gRPC bears no fork; it is told all it has to know (gateway.h).
  *
  * When one has died (CHILD_EXITED): its slot is repaired, its sandbox goes to the trash, its job is
  * tried again (JOB_ATTEMPTS in all), what it left running is killed, and it is started again after
@@ -26,11 +28,13 @@ struct job;
 struct peer;
 struct supervisor;
 
+enum child_role { CHILD_IS_WORKER, CHILD_IS_JANITOR, CHILD_IS_GATEWAY };
+
 struct child {
 	struct supervisor *host;
 	uint32_t slot;
-	bool is_janitor;
-	char name[24]; /* "worker 3", "janitor" */
+	enum child_role role;
+	char name[24]; /* "worker 3", "janitor", "gateway" */
 	enum child_state state;
 	bool wanted;
 	bool dying; /* reaped, its last messages are being read: give it nothing */

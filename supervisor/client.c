@@ -13,8 +13,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "ipc/channel.h"
+#include "ipc/peer.h"
 #include "supervisor/jobs.h"
-#include "supervisor/peer.h"
 #include "supervisor/process_os.h"
 #include "supervisor/supervisor.h"
 
@@ -24,7 +24,6 @@ compare(const struct job *a, const struct job *b)
 	return a->client_job < b->client_job ? -1 : a->client_job > b->client_job;
 }
 
-RB_PROTOTYPE(client_jobs, job, client_link, compare)
 RB_GENERATE(client_jobs, job, client_link, compare)
 
 int
@@ -45,10 +44,30 @@ client_remove_job(struct job *job)
 	job->client = NULL;
 }
 
+struct job *
+client_find_job(struct client *client, uint64_t client_job)
+{
+	struct job key = {.client_job = client_job};
+
+	return client_jobs_RB_FIND(&client->jobs, &key);
+}
+
+struct client *
+client_new_unconnected(struct supervisor *host)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (client == NULL)
+		return NULL;
+	client->host = host;
+	RB_INIT(&client->jobs);
+	return client;
+}
+
 void
 client_send(struct client *client, const struct message *message)
 {
-	if (client != NULL)
+	if (client != NULL && client->peer != NULL)
 		peer_send(client->peer, message);
 }
 
@@ -93,8 +112,8 @@ on_hello(struct client *client, const struct message *message)
 	return 0;
 }
 
-static int
-on_submit(struct client *client, const struct message *message)
+void
+client_submit(struct client *client, const struct message *message)
 {
 	struct supervisor *host = client->host;
 	uint64_t job = message->submit.job;
@@ -102,7 +121,7 @@ on_submit(struct client *client, const struct message *message)
 
 	if (host->draining || host->stopping) {
 		refuse(client, message->seq, &job, "the host is draining");
-		return 0;
+		return;
 	}
 	rc = jobs_submit(host, client, &message->submit);
 	if (rc == -EEXIST)
@@ -113,16 +132,14 @@ on_submit(struct client *client, const struct message *message)
 		refuse(client, message->seq, &job, strerror(-rc));
 	else
 		pool_dispatch(host);
-	return 0;
 }
 
 /* A job that is not there has ended already: its `done` is on its way. */
 static int
 on_cancel(struct client *client, const struct message *message)
 {
-	struct job key = {.client_job = message->cancel.job}, *job;
+	struct job *job = client_find_job(client, message->cancel.job);
 
-	job = client_jobs_RB_FIND(&client->jobs, &key);
 	if (job != NULL)
 		jobs_cancel(client->host, job);
 	return 0;
@@ -174,7 +191,8 @@ on_message(void *arg, const struct message *message)
 		return -EPROTO;
 	switch (message->type) {
 	case MSG_submit:
-		return on_submit(client, message);
+		client_submit(client, message);
+		return 0;
 	case MSG_cancel:
 		return on_cancel(client, message);
 	case MSG_resize:
@@ -221,11 +239,10 @@ static const struct peer_ops client_ops = {on_message, on_lost};
 static int
 client_new(struct supervisor *host, int fd, int32_t pid)
 {
+	struct client *client = client_new_unconnected(host);
 	struct channel *channel;
-	struct client *client;
 	int rc;
 
-	client = calloc(1, sizeof(*client));
 	if (client == NULL) {
 		close(fd);
 		return -ENOMEM;
@@ -236,9 +253,7 @@ client_new(struct supervisor *host, int fd, int32_t pid)
 		free(client);
 		return rc;
 	}
-	client->host = host;
 	client->pid = pid;
-	RB_INIT(&client->jobs);
 	rc = peer_open(host->base, channel, &client_ops, client, &client->peer);
 	if (rc != 0) {
 		free(client);

@@ -10,7 +10,17 @@
 
 #include "shm/region.h"
 
-enum setting_kind { KIND_U32, KIND_SIZE, KIND_NAME, KIND_BOOL_NAME, KIND_TEXT };
+enum setting_kind {
+	KIND_U32,
+	KIND_SIZE,
+	KIND_NAME,
+	KIND_BOOL_NAME,
+	KIND_TEXT,
+	KIND_LISTEN,
+	KIND_HTTP,
+	KIND_FILE,
+	KIND_PEM,
+};
 
 struct setting {
 	struct config_help help;
@@ -21,9 +31,12 @@ struct setting {
 };
 
 static const char *const network_names[] = {"none", "host"};
+static const char *const yes_names[] = {"no", "yes"};
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
 #define HOST(field) offsetof(struct settings, host.field)
+#define GATEWAY(field) offsetof(struct settings, gateway.field)
+#define GATEWAY_TEXT(field) GATEWAY(field), 0, sizeof(((struct settings *)0)->gateway.field), NULL
 #define NAMES(names) 0, sizeof(names) / sizeof((names)[0]), (names)
 
 static const struct setting settings_table[] = {
@@ -61,6 +74,28 @@ static const struct setting settings_table[] = {
 	HOST(kill_grace_ms), 0, 600000, NULL},
     {{"log-cap", "SIZE", "of each action's stdout and stderr (default 16M)"}, KIND_SIZE,
 	HOST(log_cap_bytes), 1024, INT64_MAX, NULL},
+    {{"listen", "ADDRESSES",
+	 "serve the Remote Execution API: grpc://HOST:PORT, grpcs://..., unix:PATH, default"},
+	KIND_LISTEN, GATEWAY_TEXT(listen)},
+    {{"http", "HOST:PORT", "serve /metrics, /healthz and /readyz (default: not at all)"}, KIND_HTTP,
+	GATEWAY_TEXT(http)},
+    {{"tls-cert", "FILE", "certificate chain for grpcs://, a file or the PEM itself"}, KIND_PEM,
+	GATEWAY_TEXT(tls_cert)},
+    {{"tls-key", "FILE", "its private key"}, KIND_PEM, GATEWAY_TEXT(tls_key)},
+    {{"tls-client-ca", "FILE", "clients must have a certificate that this one signed"}, KIND_PEM,
+	GATEWAY_TEXT(tls_client_ca)},
+    {{"token-file", "FILE", "clients must bring this file's first line as their bearer token"},
+	KIND_FILE, GATEWAY_TEXT(token_file)},
+    {{"insecure", "NAME", "listen in plain text beyond this machine: no, yes (default no)"},
+	KIND_BOOL_NAME, GATEWAY(insecure), NAMES(yes_names)},
+    {{"message-max", "SIZE", "bytes of one gRPC message (default 16M)"}, KIND_SIZE,
+	GATEWAY(message_max), 1 << 16, INT32_MAX, NULL},
+    {{"blob-max", "SIZE", "bytes of one blob that a client may send (default 64G)"}, KIND_SIZE,
+	GATEWAY(blob_max), 1, INT64_MAX, NULL},
+    {{"streams-max", "N", "calls in flight at once, of all clients (default 4096)"}, KIND_U32,
+	GATEWAY(streams_max), 1, 1 << 20, NULL},
+    {{"orphan-grace", "MS", "how long an action that no client waits for goes on (default 10000)"},
+	KIND_U32, GATEWAY(orphan_grace_ms), 0, 86400000, NULL},
     {{"log-level", "NAME", "error, warn, info, debug (default info)"}, KIND_NAME,
 	offsetof(struct settings, log_level), NAMES(level_names)},
 };
@@ -89,6 +124,7 @@ config_defaults(struct settings *settings)
 	settings->host.timeout_default_s = 3600;
 	settings->host.kill_grace_ms = 2000;
 	settings->host.log_cap_bytes = 16 << 20;
+	config_gateway_defaults(&settings->gateway);
 	settings->log_level = LOG_LEVEL_INFO;
 }
 
@@ -202,6 +238,14 @@ config_set(struct settings *settings, const char *name, const char *value, struc
 		return set_name(setting, place, value, err);
 	case KIND_TEXT:
 		break;
+	case KIND_LISTEN:
+		return config_set_listen(place, setting->max, value, err);
+	case KIND_HTTP:
+		return config_set_http(place, setting->max, value, err);
+	case KIND_FILE:
+		return config_set_file(place, setting->max, value, err);
+	case KIND_PEM:
+		return config_set_pem(place, setting->max, value, err);
 	}
 	return set_text(setting, place, value, err);
 }
@@ -290,5 +334,5 @@ config_check(const struct settings *settings, struct error_text *err)
 	if (host->timeout_max_s != 0 && host->timeout_default_s > host->timeout_max_s)
 		return error_set(err, -EINVAL, "timeout-default %u is more than timeout-max %u",
 		    host->timeout_default_s, host->timeout_max_s);
-	return 0;
+	return config_gateway_check(&settings->gateway, err);
 }

@@ -17,9 +17,11 @@
 #include "base/error_text.h"
 #include "base/host_config.h"
 #include "base/log.h"
+#include "supervisor/config_gateway.h"
 
 struct settings {
 	struct host_config host;
+	struct gateway_settings gateway;
 	char state[4096]; /* --state as given, "" if not */
 	char config_file[4096]; /* -c, absolute, "" if not */
 	unsigned log_level; /* enum log_level */

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "supervisor/gateway.h"
 #include "supervisor/jobs.h"
 #include "supervisor/supervisor.h"
 
@@ -97,6 +98,7 @@ control_drain(struct supervisor *host)
 		return;
 	host->draining = true;
 	log_info("draining: %u running, %u queued", host->running, host->queue.count);
+	gateway_say_draining(host);
 	control_settle(host);
 }
 

@@ -23,6 +23,7 @@ void
 jobs_init(struct supervisor *host)
 {
 	TAILQ_INIT(&host->jobs);
+	TAILQ_INIT(&host->ended);
 	queue_init(&host->queue);
 	set_levels(host);
 }
@@ -49,6 +50,41 @@ job_need(struct supervisor *host, struct job *job, const struct msg_submit *subm
 	jobs_need_since(host, job->needed_since_s);
 }
 
+static struct job *
+job_new(const struct msg_submit *submit)
+{
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (job == NULL)
+		return NULL;
+	job->client_job = submit->job;
+	job->action = submit->action;
+	job->skip_cache_lookup = submit->skip_cache_lookup;
+	job->guard_off = submit->guard_off;
+	job->alone = submit->alone;
+	job->has_cache_key = submit->has_cache_key;
+	job->cache_key = submit->cache_key;
+	job->priority = submit->priority;
+	job->queued_us = clock_realtime_us();
+	msg_text_copy(submit->label, job->label, sizeof(job->label));
+	if (!submit->has_operation)
+		return job;
+	job->operation = strndup(submit->operation.data, submit->operation.len);
+	if (job->operation == NULL) {
+		free(job);
+		return NULL;
+	}
+	return job;
+}
+
+static void
+job_delete(struct job *job)
+{
+	free(job->operation);
+	free(job->ended);
+	free(job);
+}
+
 int
 jobs_submit(struct supervisor *host, struct client *client, const struct msg_submit *submit)
 {
@@ -57,19 +93,12 @@ jobs_submit(struct supervisor *host, struct client *client, const struct msg_sub
 
 	if (host->queue.count >= JOBS_QUEUED_MAX)
 		return -EBUSY;
-	job = calloc(1, sizeof(*job));
+	job = job_new(submit);
 	if (job == NULL)
 		return -ENOMEM;
-	job->client_job = submit->job;
-	job->action = submit->action;
-	job->skip_cache_lookup = submit->skip_cache_lookup;
-	job->guard_off = submit->guard_off;
-	job->priority = submit->priority;
-	job->queued_us = clock_realtime_us();
-	msg_text_copy(submit->label, job->label, sizeof(job->label));
 	rc = client_add_job(client, job);
 	if (rc != 0) {
-		free(job);
+		job_delete(job);
 		return rc;
 	}
 	job_need(host, job, submit);
@@ -93,16 +122,78 @@ job_let_go(struct supervisor *host, struct job *job)
 }
 
 static void
-job_free(struct supervisor *host, struct job *job)
+ended_free(struct supervisor *host, struct job *job)
 {
+	client_remove_job(job);
+	TAILQ_REMOVE(&host->ended, job, arrival_link);
+	host->ended_count--;
+	job_delete(job);
+}
+
+/* Its end, as a frame of its own: the message's text dies with the channel's buffer. */
+static int
+ended_keep(struct supervisor *host, struct job *job, const struct message *done)
+{
+	static uint8_t frame[IPC_FRAME_MAX + 4];
+	size_t len;
+	int rc = message_encode(done, frame, &len);
+
+	if (rc != 0)
+		return rc;
+	job->ended = malloc(len);
+	if (job->ended == NULL)
+		return -ENOMEM;
+	memcpy(job->ended, frame, len);
+	job->ended_len = len;
+	TAILQ_INSERT_TAIL(&host->ended, job, arrival_link);
+	if (++host->ended_count > JOBS_ENDED_MAX)
+		ended_free(host, TAILQ_FIRST(&host->ended));
+	return 0;
+}
+
+/* The one way a job ends: its client hears of it. */
+static void
+job_finish(struct supervisor *host, struct job *job, const struct message *done)
+{
+	client_send(job->client, done);
 	job_let_go(host, job);
 	if (job->queued)
 		queue_remove(&host->queue, job);
-	client_remove_job(job);
 	TAILQ_REMOVE(&host->jobs, job, arrival_link);
-	free(job);
+	if (job->client == NULL || !job->client->keeps_ended || ended_keep(host, job, done) != 0) {
+		client_remove_job(job);
+		job_delete(job);
+	}
 	set_levels(host);
 	control_settle(host);
+}
+
+void
+jobs_fini(struct supervisor *host)
+{
+	while (!TAILQ_EMPTY(&host->ended))
+		ended_free(host, TAILQ_FIRST(&host->ended));
+}
+
+int
+jobs_forget(struct supervisor *host, struct job *job)
+{
+	if (job->ended == NULL)
+		return -EBUSY;
+	ended_free(host, job);
+	return 0;
+}
+
+void
+jobs_reorder(struct supervisor *host, struct job *job, int64_t priority)
+{
+	bool queued = job->queued;
+
+	if (queued)
+		queue_remove(&host->queue, job);
+	job->priority = priority;
+	if (queued)
+		queue_put(&host->queue, job);
 }
 
 /* Each job once, however many workers died of it. */
@@ -144,8 +235,7 @@ job_end(struct supervisor *host, struct job *job, enum job_status status, const 
 	message.done.attempt = job->attempt;
 	message.done.has_attempt = true;
 	count_end(host, &message.done);
-	client_send(job->client, &message);
-	job_free(host, job);
+	job_finish(host, job, &message);
 }
 
 void
@@ -169,6 +259,8 @@ jobs_given(struct job *job, struct child *worker)
 	message.run.attempt = job->attempt;
 	message.run.queued_us = job->queued_us;
 	message.run.has_queued_us = true;
+	message.run.cache_key = job->cache_key;
+	message.run.has_cache_key = job->has_cache_key;
 	child_send(worker, &message);
 	CRASH_POINT(supervisor_job_dispatched);
 
@@ -177,6 +269,7 @@ jobs_given(struct job *job, struct child *worker)
 	message.started.worker = worker->slot - SLOT_WORKER_FIRST;
 	message.started.attempt = job->attempt;
 	message.started.has_worker = message.started.has_attempt = true;
+	message.started.number = job->number;
 	client_send(job->client, &message);
 }
 
@@ -191,8 +284,43 @@ jobs_done(struct supervisor *host, struct job *job, const struct msg_done *done)
 	message.done.worker = job->worker->slot - SLOT_WORKER_FIRST;
 	message.done.has_attempt = message.done.has_worker = true;
 	count_end(host, done);
+	job_finish(host, job, &message);
+}
+
+static void
+say_adopt(const struct job *job)
+{
+	struct message message = {.type = MSG_adopt};
+	struct msg_adopt *adopt = &message.adopt;
+
+	adopt->job = job->client_job;
+	adopt->action = job->action;
+	adopt->operation = msg_text(job->operation != NULL ? job->operation : "");
+	adopt->skip_cache_lookup = job->skip_cache_lookup;
+	adopt->alone = job->alone;
+	adopt->priority = job->priority;
+	adopt->queued_us = job->queued_us;
+	adopt->attempt = job->attempt;
+	adopt->number = job->number;
+	if (job->worker != NULL) {
+		adopt->worker = job->worker->slot - SLOT_WORKER_FIRST;
+		adopt->has_worker = true;
+	}
 	client_send(job->client, &message);
-	job_free(host, job);
+}
+
+void
+jobs_adopt(struct client *gateway)
+{
+	struct message done;
+	struct job *job;
+
+	RB_FOREACH(job, client_jobs, &gateway->jobs) {
+		say_adopt(job);
+		if (job->ended != NULL &&
+		    message_decode(job->ended + 4, job->ended_len - 4, &done) == 0)
+			client_send(gateway, &done);
+	}
 }
 
 void

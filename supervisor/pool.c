@@ -3,8 +3,9 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "ipc/peer.h"
+#include "supervisor/gateway.h"
 #include "supervisor/jobs.h"
-#include "supervisor/peer.h"
 #include "supervisor/process_os.h"
 #include "supervisor/supervisor.h"
 
@@ -16,6 +17,7 @@ pool_init(struct supervisor *host)
 	uint32_t i;
 
 	child_init(&host->janitor, host, SLOT_JANITOR);
+	child_init(&host->gateway, host, SLOT_GATEWAY);
 	for (i = 0; i < SLOT_WORKERS_MAX; i++)
 		child_init(&host->workers[i], host, SLOT_WORKER_FIRST + i);
 }
@@ -41,7 +43,7 @@ pool_is_empty(const struct supervisor *host)
 {
 	unsigned i;
 
-	if (host->janitor.state != CHILD_FREE)
+	if (host->janitor.state != CHILD_FREE || host->gateway.state != CHILD_FREE)
 		return false;
 	for (i = 0; i < SLOT_WORKERS_MAX; i++)
 		if (host->workers[i].state != CHILD_FREE)
@@ -76,6 +78,10 @@ pool_start(struct supervisor *host)
 	host->janitor.wanted = true;
 	child_raise(&host->janitor, CHILD_WANTED);
 	pool_resize(host, host->config->workers);
+	if (gateway_is_wanted(host)) {
+		host->gateway.wanted = true;
+		child_raise(&host->gateway, CHILD_WANTED);
+	}
 }
 
 void
@@ -87,8 +93,9 @@ pool_halt(struct supervisor *host)
 		host->workers[i].wanted = false;
 		child_raise(&host->workers[i], CHILD_HALT);
 	}
-	host->janitor.wanted = false;
+	host->janitor.wanted = host->gateway.wanted = false;
 	child_raise(&host->janitor, CHILD_HALT);
+	child_raise(&host->gateway, CHILD_HALT);
 }
 
 static struct child *
@@ -115,21 +122,26 @@ pool_dispatch(struct supervisor *host)
 }
 
 static bool
+is_coming(const struct child *child)
+{
+	return child->state == CHILD_STARTING || child->state == CHILD_WAITING;
+}
+
+static bool
 all_ready(const struct supervisor *host)
 {
 	unsigned i;
 
 	for (i = 0; i < host->config->workers; i++)
-		if (host->workers[i].state == CHILD_STARTING ||
-		    host->workers[i].state == CHILD_WAITING)
+		if (is_coming(&host->workers[i]))
 			return false;
-	return true;
+	return !is_coming(&host->gateway);
 }
 
 void
 pool_child_ready(struct supervisor *host, struct child *child)
 {
-	if (child->is_janitor) {
+	if (child->role == CHILD_IS_JANITOR) {
 		host->trusted = true;
 		control_sweep(host, false);
 	}
@@ -164,6 +176,8 @@ find_child(struct supervisor *host, pid_t pid)
 
 	if (host->janitor.pid == pid)
 		return &host->janitor;
+	if (host->gateway.pid == pid)
+		return &host->gateway;
 	for (i = 0; i < SLOT_WORKERS_MAX; i++)
 		if (host->workers[i].pid == pid)
 			return &host->workers[i];
@@ -203,6 +217,8 @@ pool_forget_others(struct supervisor *host, const struct child *child)
 
 	if (child != &host->janitor)
 		peer_forget(host->janitor.peer);
+	if (child != &host->gateway)
+		peer_forget(host->gateway.peer);
 	for (i = 0; i < SLOT_WORKERS_MAX; i++)
 		if (child != &host->workers[i])
 			peer_forget(host->workers[i].peer);

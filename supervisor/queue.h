@@ -12,6 +12,7 @@
 #include <sys/tree.h>
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/digest.h"
@@ -22,7 +23,7 @@ struct client;
 struct job {
 	RB_ENTRY(job) queue_link;
 	RB_ENTRY(job) client_link;
-	TAILQ_ENTRY(job) arrival_link;
+	TAILQ_ENTRY(job) arrival_link; /* in the list of the living, or of the ended */
 	struct client *client; /* NULL: nobody waits for it any more */
 	struct child *worker; /* NULL while it is queued */
 	uint64_t number; /* ours; also the order of arrival */
@@ -31,9 +32,12 @@ struct job {
 	uint64_t queued_us; /* CLOCK_REALTIME */
 	uint32_t attempt; /* tries begun */
 	uint32_t needed_since_s; /* CLOCK_REALTIME: its blobs were last used then or later */
-	bool queued, cancelled, skip_cache_lookup, guard_off;
-	struct digest action;
+	bool queued, cancelled, skip_cache_lookup, guard_off, alone, has_cache_key;
+	struct digest action, cache_key;
 	char label[129];
+	char *operation; /* the gateway's name for it, NULL if it has none */
+	uint8_t *ended; /* its `done` as a frame, kept for the gateway; NULL while it lives */
+	size_t ended_len;
 };
 
 RB_HEAD(job_queue_tree, job);

@@ -14,9 +14,10 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "cas/store.h"
+#include "ipc/peer.h"
 #include "supervisor/client.h"
+#include "supervisor/gateway.h"
 #include "supervisor/jobs.h"
-#include "supervisor/peer.h"
 #include "supervisor/process_os.h"
 
 /* Blobs older than this before the last start had time to reach the disk. */
@@ -162,6 +163,9 @@ prepare(struct supervisor *host, uint32_t last_start_s, struct error_text *err)
 	process_adopt_orphans();
 	jobs_init(host);
 	pool_init(host);
+	rc = gateway_init(host, err);
+	if (rc != 0)
+		return rc;
 	rc = control_init(host);
 	if (rc != 0)
 		return error_errno(err, rc, "signals");
@@ -173,9 +177,11 @@ finish(struct supervisor *host)
 {
 	client_fini(host);
 	if (host->base != NULL) {
+		jobs_fini(host);
 		control_fini(host);
 		event_base_free(host->base);
 	}
+	gateway_fini(host);
 	if (host->region == NULL)
 		return;
 	if (host->slot != NULL && pool_is_empty(host)) {

@@ -46,13 +46,17 @@ struct supervisor {
 	struct event listener, listen_again, signals[SIGNAL_COUNT];
 	struct event sweep_soon, each_minute, settle, stop_late;
 
-	struct child janitor, workers[SLOT_WORKERS_MAX];
+	struct child janitor, gateway, workers[SLOT_WORKERS_MAX];
+	struct client *gateway_client; /* NULL: no gateway is wanted */
+	char *gateway_program;
 	unsigned deaths_before_ready;
 	bool trusted; /* the store may be used: the janitor has verified what it had to */
 
 	struct client_list clients;
 	unsigned client_count;
 	struct job_list jobs; /* all live ones, in order of arrival */
+	struct job_list ended; /* kept for the gateway, the oldest first */
+	unsigned ended_count;
 	struct queue queue;
 	uint64_t last_job_number;
 	unsigned running;

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "tools/host.h"
-#include "tools/self.h"
+#include "base/self.h"
 
 enum { DOCTOR_JSON = OPTION_FIRST };
 static const struct option doctor_options[] = {

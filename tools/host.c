@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "tools/self.h"
+#include "base/self.h"
 
 enum { HELLO_WAIT_MS = 30000, REQUEST_WAIT_MS = 60000 };
 

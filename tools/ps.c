@@ -22,7 +22,9 @@ role(uint32_t number)
 {
 	if (number == SLOT_SUPERVISOR)
 		return "supervisor";
-	return number == SLOT_JANITOR ? "janitor" : "worker";
+	if (number == SLOT_JANITOR)
+		return "janitor";
+	return number == SLOT_GATEWAY ? "gateway" : "worker";
 }
 
 /* As the log and the process titles have it. */

@@ -29,6 +29,13 @@ struct job {
 	uint64_t start_us, load_us, collect_us; /* start: CLOCK_MONOTONIC */
 };
 
+/* Where its result stands in the action cache. */
+static const struct digest *
+cache_key(const struct job *job)
+{
+	return job->run->has_cache_key ? &job->run->cache_key : &job->run->action;
+}
+
 static uint64_t *
 metric(struct job *job, enum job_metric which)
 {
@@ -148,7 +155,7 @@ cache_answers(struct job *job)
 
 	if (job->run->has_skip_cache_lookup && job->run->skip_cache_lookup)
 		return false;
-	rc = action_cache_get(worker->cas, worker->arena, &job->run->action, &job->result);
+	rc = action_cache_get(worker->cas, worker->arena, cache_key(job), &job->result);
 	if (rc != 0) {
 		COUNTER_ADD(worker->slot, cache_misses, 1);
 		if (rc == -ESTALE)
@@ -321,7 +328,7 @@ result_store(struct job *job, const uint8_t *data, size_t len)
 
 	if (job->result->exit_code != 0 || job->ran.timed_out || job->action->do_not_cache)
 		return;
-	rc = action_cache_put(worker->cas, &job->run->action, data, len);
+	rc = action_cache_put(worker->cas, cache_key(job), data, len);
 	if (rc != 0) {
 		(void)disk_is_full(job, rc); /* the result is good all the same */
 		return;

@@ -108,6 +108,7 @@ worker_do(struct worker *worker, const struct msg_run *received)
 	msg_text_copy(run.label, label, sizeof(label));
 	run.label = msg_text(label);
 	worker->job = run.job;
+	slot_set_job(worker->jobs.slot, run.job);
 	slot_set_action(worker->jobs.slot, &run.action, label, (uint32_t)run.attempt);
 	setproctitle("worker %u: %s", worker_number(worker), label);
 	/* A cancel that was read along with the run message raises no descriptor any more. */

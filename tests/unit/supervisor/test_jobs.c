@@ -8,7 +8,7 @@
 #include "base/fs.h"
 #include "supervisor/client.h"
 #include "supervisor/jobs.h"
-#include "supervisor/peer.h"
+#include "ipc/peer.h"
 #include "supervisor/supervisor.h"
 #include "tests/cmocka_wrap.h"
 

@@ -1,6 +1,6 @@
 /* This program's own file, to find rametd beside it (0 or -errno), and its environment. */
-#ifndef TOOLS_SELF_H
-#define TOOLS_SELF_H
+#ifndef BASE_SELF_H
+#define BASE_SELF_H
 
 #include <stddef.h>
 

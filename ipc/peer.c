@@ -1,4 +1,4 @@
-#include "supervisor/peer.h"
+#include "ipc/peer.h"
 
 #include <errno.h>
 #include <event2/event_struct.h>

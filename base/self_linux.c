@@ -1,7 +1,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "tools/self.h"
+#include "base/self.h"
 
 int
 self_path(char *path, size_t size)

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "supervisor/peer.h"
+#include "ipc/peer.h"
 #include "tests/cmocka_wrap.h"
 
 /* One end is the peer under test, the other is spoken to by hand. */

@@ -1,14 +1,15 @@
 /*
  * A channel in the event loop: reads, hands over messages, writes when it can, reports its loss.
  *
- * Supervisor, its one thread.  peer_open takes the channel over, also on failure.  on_message
- * returns 0, or -errno which loses the peer.  on_lost comes once, from the loop and never from
- * inside a call of yours, with the reason: -ECONNRESET the other end closed, -EPROTO or -E2BIG it
- * sent what it must not, -ENOBUFS it does not read; the owner then calls peer_close.  peer_close
- * may be called at any time, also from on_message; no callback comes after it.
+ * Supervisor and gateway, the thread of the loop.  peer_open takes the channel over, also on
+ * failure.  on_message returns 0, or -errno which loses the peer.  on_lost comes once, from the
+ * loop and never from inside a call of yours, with the reason: -ECONNRESET the other end closed,
+ * -EPROTO or -E2BIG it sent what it must not, -ENOBUFS it does not read; the owner then calls
+ * peer_close.  peer_close may be called at any time, also from on_message; no callback comes after
+ * it.
  */
-#ifndef SUPERVISOR_PEER_H
-#define SUPERVISOR_PEER_H
+#ifndef IPC_PEER_H
+#define IPC_PEER_H
 
 #include <event2/event.h>
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tools/self.h"
+#include "base/self.h"
 
 int
 self_path(char *path, size_t size)

@@ -1,0 +1,145 @@
+/* ActionCache: results by action, of each instance its own. */
+#include <errno.h>
+#include <string.h>
+
+#include "cas/action_cache.h"
+#include "gateway/inline.h"
+#include "gateway/methods.h"
+#include "gateway/service.h"
+
+static void
+result_get(struct rpc_call *call, struct cas *cas, struct arena *arena,
+    const ReapiGetActionResultRequest *request)
+{
+	const struct inline_wish wish = {.out = request->inline_stdout,
+	    .err = request->inline_stderr,
+	    .paths = request->inline_output_files,
+	    .path_count = request->n_inline_output_files};
+	struct slot *slot = service_gateway(call)->slot;
+	struct digest action, key;
+	ReapiActionResult *result;
+	int rc;
+
+	if (!service_digest(call, request->action_digest, "action_digest", &action))
+		return;
+	service_cache_key(request->instance_name, &action, &key);
+	rc = action_cache_get(cas, arena, &key, &result);
+	if (rc == 0) {
+		COUNTER_ADD(slot, cache_hits, 1);
+		inline_contents(cas, arena, &wish, result);
+		service_reply(call, arena, &result->base);
+		return;
+	}
+	COUNTER_ADD(slot, cache_misses, 1);
+	if (rc == -ESTALE)
+		COUNTER_ADD(slot, cache_incomplete, 1);
+	if (rc == -ENOENT || rc == -ESTALE)
+		rpc_finish(call, RPC_NOT_FOUND, "no result of this action is here%s",
+		    rc == -ESTALE ? " any more: a blob of it is gone" : "");
+	else
+		service_fail(call, rc, "the action cache");
+}
+
+static void
+on_get(struct rpc_call *call, void *state, const uint8_t *data, size_t len)
+{
+	struct arena *arena = arena_new();
+	const ReapiGetActionResultRequest *request =
+	    service_decode(call, arena, REAPI_TYPE(get_action_result_request), data, len);
+	struct cas *cas;
+
+	if (request != NULL && service_instance(call, request->instance_name) &&
+	    service_digest_function(call, (int)request->digest_function) &&
+	    (cas = service_cas(call)) != NULL)
+		result_get(call, cas, arena, request);
+	arena_free(arena);
+}
+
+static int
+output_check(const char *kind, const char *path, const ReapiDigest *message, struct error_text *err)
+{
+	struct digest digest;
+
+	if (path[0] == '\0' && strcmp(kind, "output directory") != 0)
+		return error_set(err, -EINVAL, "an %s without a path", kind);
+	if (message != NULL && reapi_digest_get(message, &digest) != 0)
+		return error_set(err, -EINVAL, "%s '%.200s': a broken digest", kind, path);
+	return 0;
+}
+
+/* What a result from elsewhere must be so that it can be served later. */
+static int
+result_check(const ReapiActionResult *result, struct error_text *err)
+{
+	struct digest digest;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < result->n_output_files; i++) {
+		const ReapiOutputFile *file = result->output_files[i];
+
+		rc = file->digest == NULL
+		    ? error_set(err, -EINVAL, "output file '%.200s' has no digest", file->path)
+		    : output_check("output file", file->path, file->digest, err);
+	}
+	for (size_t i = 0; rc == 0 && i < result->n_output_directories; i++) {
+		const ReapiOutputDirectory *directory = result->output_directories[i];
+
+		rc = output_check("output directory", directory->path, directory->tree_digest, err);
+		if (rc == 0)
+			rc = output_check("output directory", directory->path,
+			    directory->root_directory_digest, err);
+	}
+	if (rc == 0 && result->stdout_digest != NULL)
+		rc = reapi_digest_get(result->stdout_digest, &digest);
+	if (rc == 0 && result->stderr_digest != NULL)
+		rc = reapi_digest_get(result->stderr_digest, &digest);
+	return rc;
+}
+
+static void
+result_update(struct rpc_call *call, struct cas *cas, struct arena *arena,
+    const ReapiUpdateActionResultRequest *request)
+{
+	struct error_text err = {"a broken digest"};
+	struct digest action, key;
+	uint8_t *data;
+	size_t len;
+	int rc;
+
+	if (!service_digest(call, request->action_digest, "action_digest", &action))
+		return;
+	if (request->action_result == NULL || result_check(request->action_result, &err) != 0) {
+		rpc_finish(call, RPC_INVALID_ARGUMENT, "action_result: %s",
+		    request->action_result == NULL ? "missing" : err.text);
+		return;
+	}
+	service_cache_key(request->instance_name, &action, &key);
+	data = reapi_encode(arena, &request->action_result->base, &len);
+	rc = action_cache_put(cas, &key, data, len);
+	if (rc != 0) {
+		service_fail(call, rc, "the action cache");
+		return;
+	}
+	COUNTER_ADD(service_gateway(call)->slot, cache_stored, 1);
+	rpc_reply(call, data, len);
+}
+
+static void
+on_update(struct rpc_call *call, void *state, const uint8_t *data, size_t len)
+{
+	struct arena *arena = arena_new();
+	const ReapiUpdateActionResultRequest *request =
+	    service_decode(call, arena, REAPI_TYPE(update_action_result_request), data, len);
+	struct cas *cas;
+
+	if (request != NULL && service_instance(call, request->instance_name) &&
+	    service_digest_function(call, (int)request->digest_function) &&
+	    (cas = service_cas(call)) != NULL)
+		result_update(call, cas, arena, request);
+	arena_free(arena);
+}
+
+const struct rpc_method method_get_action_result = {
+    .path = REAPI_METHOD("ActionCache", "GetActionResult"), .on_message = on_get};
+const struct rpc_method method_update_action_result = {
+    .path = REAPI_METHOD("ActionCache", "UpdateActionResult"), .on_message = on_update};
