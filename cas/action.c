@@ -126,6 +126,21 @@ command_outputs_check(const ReapiCommand *command, struct error_text *err)
 	    command->output_directories, command->n_output_directories, err);
 }
 
+static int
+properties_check(const ReapiCommand *command, struct error_text *err)
+{
+	for (size_t i = 0; i < command->n_output_node_properties; i++) {
+		const char *name = command->output_node_properties[i];
+
+		if (strcmp(name, "mtime") != 0 && strcmp(name, "unix_mode") != 0)
+			return error_set(err, -EINVAL,
+			    "Command: output_node_properties '%.100s': only mtime and unix_mode are "
+			    "known here",
+			    name);
+	}
+	return 0;
+}
+
 int
 command_check(const ReapiCommand *command, struct error_text *err)
 {
@@ -140,6 +155,8 @@ command_check(const ReapiCommand *command, struct error_text *err)
 		rc = error_set(err, -EINVAL,
 		    "Command: working_directory '%.300s' is not a plain relative path",
 		    command->working_directory);
+	if (rc == 0)
+		rc = properties_check(command, err);
 	return rc != 0 ? rc : command_outputs_check(command, err);
 }
 

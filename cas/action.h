@@ -8,7 +8,8 @@
  * action_check refuses: absent or broken digests; a negative or impossible timeout; no arguments;
  * an environment name that is empty or has a '='; a working directory or an output path that is not
  * a relative path of plain components (fs_path_check; a trailing '/' too); an output listed twice;
- * an output file that is the parent of another.  Output directories and output paths may lie within
+ * an output file that is the parent of another; an output node property but mtime and unix_mode.
+ * Output directories and output paths may lie within
  * one another, and "" (the working directory itself) is one, as the API has it.  Text with an
  * embedded NUL never gets here: reapi_decode refuses it.
  *

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/fs.h"
 #include "cas/action_cache.h"
 #include "gateway/inline.h"
 #include "gateway/methods.h"
@@ -60,8 +61,10 @@ output_check(const char *kind, const char *path, const ReapiDigest *message, str
 {
 	struct digest digest;
 
-	if (path[0] == '\0' && strcmp(kind, "output directory") != 0)
-		return error_set(err, -EINVAL, "an %s without a path", kind);
+	bool is_directory = strcmp(kind, "output directory") == 0;
+
+	if (fs_path_check(path, is_directory ? FS_PATH_EMPTY_OK : 0) != 0)
+		return error_set(err, -EINVAL, "%s '%.200s': no usable path", kind, path);
 	if (message != NULL && reapi_digest_get(message, &digest) != 0)
 		return error_set(err, -EINVAL, "%s '%.200s': a broken digest", kind, path);
 	return 0;
@@ -89,6 +92,14 @@ result_check(const ReapiActionResult *result, struct error_text *err)
 			rc = output_check("output directory", directory->path,
 			    directory->root_directory_digest, err);
 	}
+	for (size_t i = 0; rc == 0 && i < result->n_output_symlinks; i++)
+		rc = output_check("output symlink", result->output_symlinks[i]->path, NULL, err);
+	for (size_t i = 0; rc == 0 && i < result->n_output_file_symlinks; i++)
+		rc = output_check(
+		    "output symlink", result->output_file_symlinks[i]->path, NULL, err);
+	for (size_t i = 0; rc == 0 && i < result->n_output_directory_symlinks; i++)
+		rc = output_check(
+		    "output symlink", result->output_directory_symlinks[i]->path, NULL, err);
 	if (rc == 0 && result->stdout_digest != NULL)
 		rc = reapi_digest_get(result->stdout_digest, &digest);
 	if (rc == 0 && result->stderr_digest != NULL)

@@ -125,7 +125,6 @@ write_end(struct rpc_call *call, struct write_state *write)
 static void
 write_take(struct rpc_call *call, struct write_state *write, const ByteStreamWriteRequest *request)
 {
-	int64_t committed;
 	int rc;
 
 	if (!write->begun && !write_begin(call, write, request))
@@ -134,15 +133,13 @@ write_take(struct rpc_call *call, struct write_state *write, const ByteStreamWri
 		rpc_finish(call, RPC_INVALID_ARGUMENT, "another resource name in the same call");
 		return;
 	}
-	committed = upload_committed(write->upload);
-	if (request->write_offset != committed) {
+	rc = upload_write(write->upload, write->turn, request->write_offset, request->data.data,
+	    request->data.len);
+	if (rc == -ESPIPE)
 		rpc_finish(call, RPC_INVALID_ARGUMENT,
 		    "write_offset %" PRId64 ", but %" PRId64 " bytes are committed",
-		    request->write_offset, committed);
-		return;
-	}
-	rc = upload_write(write->upload, write->turn, request->data.data, request->data.len);
-	if (rc != 0)
+		    request->write_offset, upload_committed(write->upload));
+	else if (rc != 0)
 		write_failed(call, write, rc);
 	else if (request->finish_write)
 		write_end(call, write);

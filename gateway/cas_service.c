@@ -66,6 +66,24 @@ out:
 	arena_free(arena);
 }
 
+/*
+ * More than a batch may have in all is the client's mistake, not this or that blob's.  The digests
+ * tell, for a frame of a hundred bytes may become megabytes.
+ */
+static bool
+batch_fits(struct rpc_call *call, uint64_t *total, const ReapiDigest *digest)
+{
+	if (digest != NULL && digest->size_bytes > 0)
+		*total += (uint64_t)digest->size_bytes < BATCH_BYTES_MAX + 1
+		    ? (uint64_t)digest->size_bytes
+		    : BATCH_BYTES_MAX + 1;
+	if (*total <= BATCH_BYTES_MAX)
+		return true;
+	rpc_finish(call, RPC_INVALID_ARGUMENT, "more than %d bytes in one batch: use ByteStream",
+	    BATCH_BYTES_MAX);
+	return false;
+}
+
 static int
 blob_unpack(struct arena *arena, const ReapiBatchUpdateRequest *blob, const struct digest *digest,
     const uint8_t **ret_data, struct error_text *err)
@@ -80,8 +98,6 @@ blob_unpack(struct arena *arena, const ReapiBatchUpdateRequest *blob, const stru
 			    blob->data.len, (long long)digest->size_bytes);
 		return 0;
 	case COMPRESSOR(ZSTD):
-		if (digest->size_bytes > BATCH_BYTES_MAX)
-			return error_set(err, -EFBIG, "too large for a batch; use ByteStream");
 		if (zstd_unpack(arena, blob->data.data, blob->data.len, (size_t)digest->size_bytes,
 			&unpacked) != 0)
 			return error_set(err, -EBADMSG, "no zstd frame of %lld bytes",
@@ -121,6 +137,17 @@ blob_update(struct gateway *gateway, struct cas *cas, struct arena *arena,
 	return 0;
 }
 
+static bool
+update_fits(struct rpc_call *call, const ReapiBatchUpdateBlobsRequest *request)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < request->n_requests; i++)
+		if (!batch_fits(call, &total, request->requests[i]->digest))
+			return false;
+	return true;
+}
+
 static void
 on_batch_update(struct rpc_call *call, void *state, const uint8_t *data, size_t len)
 {
@@ -133,7 +160,7 @@ on_batch_update(struct rpc_call *call, void *state, const uint8_t *data, size_t 
 
 	if (request == NULL || !service_instance(call, request->instance_name) ||
 	    !service_digest_function(call, (int)request->digest_function) ||
-	    (cas = service_cas(call)) == NULL)
+	    !update_fits(call, request) || (cas = service_cas(call)) == NULL)
 		goto out;
 	response->responses =
 	    arena_alloc(arena, (request->n_requests + 1) * sizeof(ReapiBatchUpdateResponse *));
@@ -225,19 +252,15 @@ batch_read(struct rpc_call *call, struct cas *cas, struct arena *arena,
 	service_reply(call, arena, &response->base);
 }
 
-/* More than a batch may have in all is the client's mistake, not this or that blob's. */
 static bool
-batch_fits(struct rpc_call *call, const ReapiBatchReadBlobsRequest *request)
+read_fits(struct rpc_call *call, const ReapiBatchReadBlobsRequest *request)
 {
 	uint64_t total = 0;
 
 	for (size_t i = 0; i < request->n_digests; i++)
-		if (request->digests[i]->size_bytes > 0 && total <= BATCH_BYTES_MAX)
-			total += (uint64_t)request->digests[i]->size_bytes;
-	if (total <= BATCH_BYTES_MAX)
-		return true;
-	rpc_finish(call, RPC_INVALID_ARGUMENT, "more than %d bytes in one batch", BATCH_BYTES_MAX);
-	return false;
+		if (!batch_fits(call, &total, request->digests[i]))
+			return false;
+	return true;
 }
 
 static void
@@ -250,7 +273,7 @@ on_batch_read(struct rpc_call *call, void *state, const uint8_t *data, size_t le
 
 	if (request != NULL && service_instance(call, request->instance_name) &&
 	    service_digest_function(call, (int)request->digest_function) &&
-	    batch_fits(call, request) && (cas = service_cas(call)) != NULL)
+	    read_fits(call, request) && (cas = service_cas(call)) != NULL)
 		batch_read(call, cas, arena, request);
 	arena_free(arena);
 }

@@ -158,11 +158,11 @@ label_of(const struct rpc_call *call, struct arena *arena)
 	metadata = header == NULL ? NULL : REAPI_DECODE(arena, request_metadata, header, len);
 	if (metadata == NULL)
 		return "";
-	label = arena_printf(arena, "%.60s%s%.64s", metadata->action_mnemonic,
+	label = arena_printf(arena, "%.32s%s%.30s", metadata->action_mnemonic,
 	    metadata->action_mnemonic[0] != '\0' && metadata->target_id[0] != '\0' ? " " : "",
 	    metadata->target_id);
 	for (char *at = label; *at != '\0'; at++)
-		if ((unsigned char)*at < 0x20 || *at == 0x7f)
+		if ((unsigned char)*at < 0x20 || (unsigned char)*at >= 0x7f)
 			*at = '?';
 	return label;
 }

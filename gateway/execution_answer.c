@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "gateway/service.h"
 
 enum { MISSING_TEXT_MAX = 64 << 20, VIOLATIONS_MAX = 20000 };
@@ -81,9 +82,9 @@ say_missing(struct cas *cas, struct arena *arena, const struct msg_done *done, R
  * what is MISSING, and shows its user the rest.
  */
 static enum rpc_code
-code_of(const struct msg_done *done)
+code_of(const struct operation_view *view)
 {
-	switch ((enum job_status)done->status) {
+	switch ((enum job_status)view->done->status) {
 	case JOB_OK:
 		return RPC_OK;
 	case JOB_TIMEOUT:
@@ -92,8 +93,11 @@ code_of(const struct msg_done *done)
 		return RPC_FAILED_PRECONDITION;
 	case JOB_INVALID:
 		return RPC_INVALID_ARGUMENT;
+	case JOB_UNMET:
+		return RPC_FAILED_PRECONDITION;
+	case JOB_CANCELLED: /* by whom?  Else the host stops */
+		return view->is_cancelled ? RPC_CANCELLED : RPC_UNAVAILABLE;
 	case JOB_WORKER_LOST:
-	case JOB_CANCELLED: /* nobody who still listens did that: the host stops */
 		return RPC_UNAVAILABLE;
 	case JOB_FAILED:
 	case JOB_STATUS_COUNT:
@@ -109,16 +113,17 @@ message_of(struct arena *arena, const struct msg_done *done)
 	if (done->has_term_signal && done->term_signal != 0 && done->status == JOB_OK)
 		return arena_printf(arena, "killed by signal %d (%s)", (int)done->term_signal,
 		    strsignal((int)done->term_signal));
-	return arena_printf(arena, "%.*s", (int)done->message.len,
-	    done->message.data != NULL ? done->message.data : "");
+	return utf8_clean(arena_printf(arena, "%.*s", (int)done->message.len,
+	    done->message.data != NULL ? done->message.data : ""));
 }
 
 static ReapiExecuteResponse *
-response_make(struct cas *cas, struct arena *arena, const struct msg_done *done,
+response_make(struct cas *cas, struct arena *arena, const struct operation_view *view,
     const struct inline_wish *wish)
 {
+	const struct msg_done *done = view->done;
 	ReapiExecuteResponse *response = REAPI_NEW(arena, execute_response);
-	enum rpc_code code = code_of(done);
+	enum rpc_code code = code_of(view);
 
 	response->message = message_of(arena, done);
 	response->cached_result = done->cached;
@@ -185,7 +190,7 @@ execution_answer(struct cas *cas, struct arena *arena, struct operation *operati
 	message->metadata = metadata_make(arena, operation_instance(operation),
 	    operation_id(operation), operation_action(operation), stage_of(view), view->queued_us);
 	if (view->is_done)
-		respond(arena, message, response_make(cas, arena, view->done, wish));
+		respond(arena, message, response_make(cas, arena, view, wish));
 	return message;
 }
 

@@ -27,9 +27,11 @@ struct operations;
 struct uploads;
 
 enum {
-	/* Clients take 4 MiB in a message unless told otherwise; this leaves room around the blobs.
+	/*
+	 * Clients take 4 MiB in a message unless told otherwise.  A batch may have this much in its
+	 * blobs: what is left holds the digests around some thousands of small ones.
 	 */
-	BATCH_BYTES_MAX = (4 << 20) - (128 << 10),
+	BATCH_BYTES_MAX = 3 << 20,
 	ANSWER_BYTES_MAX = (4 << 20) - (16 << 10),
 };
 

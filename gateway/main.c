@@ -5,6 +5,7 @@
  *   serve: open the index and the store -> adopt ... -> listen: bind, write "listening", say ready
  *   -> the loop, until the channel ends
  */
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <err.h>
@@ -29,6 +30,7 @@
 #include "gateway/methods.h"
 #include "gateway/operations.h"
 #include "gateway/rpc.h"
+#include "gateway/tls.h"
 #include "gateway/upload.h"
 
 enum {
@@ -36,12 +38,13 @@ enum {
 	ADDRESSES_MAX = 32,
 	POLLERS_MIN = 3,
 	POLLERS_MAX = 16,
-	BIND_TRY_MS = 3000, /* the one before us may still be going */
+	BIND_TRY_MS = 2000, /* the one before us may still be going */
 	BIND_WAIT_MS = 50,
 	STOP_GRACE_MS = 1000,
 	TICK_BUSY_MS = 50,
 	TICK_IDLE_MS = 250,
 	EXPIRE_EACH_US = 60000000,
+	FILES_MAX = 65536,
 };
 
 struct process {
@@ -164,6 +167,9 @@ on_serve(struct process *process, const struct msg_serve *serve)
 	process->tls_key = pem_read(process, serve->has_tls_key, serve->tls_key);
 	process->tls_client_ca = pem_read(process, serve->has_tls_client_ca, serve->tls_client_ca);
 	process->token = token_read(process, serve);
+	if (process->tls_cert != NULL && process->tls_key != NULL &&
+	    tls_check(process->tls_cert, process->tls_key, process->tls_client_ca, &err) != 0)
+		cannot_start(process, err.text);
 	gateway->state_fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (gateway->state_fd < 0)
 		cannot_start(process, "the state directory is gone");
@@ -368,6 +374,19 @@ stop(struct process *process)
 	event_base_free(gateway->base);
 }
 
+/* Connections, uploads and reads have one descriptor each. */
+static void
+files_allow(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		log_warn("at most %llu open files", (unsigned long long)limit.rlim_cur);
+}
+
 int
 main(int argc, char **argv, char **envp)
 {
@@ -381,6 +400,7 @@ main(int argc, char **argv, char **envp)
 		    RAMET_VERSION);
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);
+	files_allow();
 	log_open(STDERR_FILENO, LOG_LEVEL_INFO);
 	log_name("gateway");
 	process.gateway.base = event_base_new();

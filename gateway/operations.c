@@ -42,7 +42,7 @@ struct operation {
 	struct watcher_list watchers;
 	unsigned watching, following; /* of them */
 	uint64_t unwatched_since_us; /* CLOCK_MONOTONIC; 0: somebody watches */
-	bool cancelled, listed, delivered;
+	bool listed, delivered;
 
 	struct operation_view view;
 	uint64_t ended_us; /* CLOCK_MONOTONIC */
@@ -235,7 +235,7 @@ find_same(struct operations *operations, const struct operation_wish *wish)
 	if (wish->alone)
 		return NULL;
 	TAILQ_FOREACH_REVERSE(operation, &operations->all, operation_list, link)
-	if (!operation->view.is_done && !operation->alone && !operation->cancelled &&
+	if (!operation->view.is_done && !operation->alone && !operation->view.is_cancelled &&
 	    digest_equal(&operation->action, &wish->action) &&
 	    strcmp(operation->instance, wish->instance) == 0 &&
 	    (operation->skip_cache_lookup || !wish->skip_cache_lookup))
@@ -312,7 +312,7 @@ operations_join(struct operations *operations, const char *name, struct rpc_call
 	pthread_mutex_lock(&operations->lock);
 	operation = find_name(operations, name);
 	/* one that is being cancelled would only say so */
-	if (operation != NULL && operation->cancelled && !operation->view.is_done)
+	if (operation != NULL && operation->view.is_cancelled && !operation->view.is_done)
 		operation = NULL;
 	if (operation != NULL)
 		watch(operation, call, WATCH);
@@ -581,7 +581,7 @@ may_go(const struct operation *operation, uint64_t now_us)
 static bool
 is_orphan(const struct operations *operations, const struct operation *operation, uint64_t now_us)
 {
-	return !operation->view.is_done && !operation->cancelled &&
+	return !operation->view.is_done && !operation->view.is_cancelled &&
 	    operation->unwatched_since_us != 0 &&
 	    now_us - operation->unwatched_since_us >=
 	    (uint64_t)operations->gateway->limits.orphan_grace_ms * 1000;
@@ -590,7 +590,7 @@ is_orphan(const struct operations *operations, const struct operation *operation
 static void
 orphan_cancel(struct operations *operations, struct operation *operation)
 {
-	operation->cancelled = true;
+	operation->view.is_cancelled = true;
 	COUNTER_ADD(operations->gateway->slot, operations_orphaned, 1);
 	log_info("%s: nobody waits for it any more: cancelled", operation->name);
 	say_job(operations, MSG_cancel, operation->job);
@@ -612,7 +612,7 @@ operations_tick(struct operations *operations)
 		if (is_orphan(operations, operation, now_us))
 			orphan_cancel(operations, operation);
 		again = again || operation->following > 0 ||
-		    (operation->unwatched_since_us != 0 && !operation->cancelled);
+		    (operation->unwatched_since_us != 0 && !operation->view.is_cancelled);
 		if (may_go(operation, now_us)) {
 			say_job(operations, MSG_forget, operation->job);
 			unlist(operations, operation);

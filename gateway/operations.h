@@ -46,6 +46,7 @@ struct operation_wish {
 struct operation_view {
 	uint64_t version;
 	bool is_started, is_done;
+	bool is_cancelled; /* by us: nobody had waited for it */
 	uint32_t worker;
 	uint64_t number, attempt, queued_us;
 	const struct msg_done *done; /* where is_done */

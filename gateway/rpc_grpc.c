@@ -7,11 +7,13 @@
 #include <errno.h>
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
+#include <grpc/compression.h>
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
+#include <netdb.h>
 #include <openssl/crypto.h>
 #include <pthread.h>
 #include <signal.h>
@@ -650,6 +652,31 @@ unix_path_free(const char *path, struct error_text *err)
 	return rc == 0 ? error_set(err, -EADDRINUSE, "unix:%s: somebody listens there", path) : 0;
 }
 
+/* gRPC does not say why it cannot listen; the system does. */
+static int
+tcp_try(const struct address *address, const char *text, struct error_text *err)
+{
+	const struct addrinfo hints = {
+	    .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+	struct addrinfo *found;
+	char port[8];
+	int fd, on = 1, rc = 0;
+
+	snprintf(port, sizeof(port), "%u", address->port);
+	rc = getaddrinfo(address->host, port, &hints, &found);
+	if (rc != 0)
+		return error_set(err, -EINVAL, "%s: %s", text, gai_strerror(rc));
+	fd = socket(found->ai_family, SOCK_STREAM, 0);
+	if (fd >= 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1) != 0)
+		rc = error_errno(err, -errno, "%s: cannot listen there (--listen)", text);
+	if (fd >= 0)
+		close(fd);
+	freeaddrinfo(found);
+	return rc;
+}
+
 static int
 address_bind(struct rpc_server *server, size_t i, struct error_text *err)
 {
@@ -657,15 +684,17 @@ address_bind(struct rpc_server *server, size_t i, struct error_text *err)
 	grpc_server_credentials *credentials;
 	const char *target;
 	char text[1400];
-	int port;
+	int port, rc;
 
-	if (address->kind == ADDRESS_UNIX && unix_path_free(address->path, err) != 0)
-		return -EADDRINUSE;
+	address_text(address, 0, text, sizeof(text));
+	rc = address->kind == ADDRESS_UNIX ? unix_path_free(address->path, err)
+					   : tcp_try(address, text, err);
+	if (rc != 0)
+		return rc;
 	credentials = credentials_new(&server->config, address);
 	if (credentials == NULL)
 		return error_set(
 		    err, -EINVAL, "TLS: the certificate, key or client CA is no usable PEM");
-	address_text(address, 0, text, sizeof(text));
 	target = address->kind == ADDRESS_UNIX ? text : strstr(text, "://") + 3;
 	port = grpc_server_add_http2_port(server->server, target, credentials);
 	grpc_server_credentials_release(credentials);
@@ -698,6 +727,10 @@ server_new(const struct rpc_server_config *config)
 	    {.type = GRPC_ARG_INTEGER,
 		.key = (char *)GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS,
 		.value.integer = 1},
+	    /* None but identity: gRPC unpacks a message whole before it looks at its size. */
+	    {.type = GRPC_ARG_INTEGER,
+		.key = (char *)GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
+		.value.integer = 1 << GRPC_COMPRESS_NONE},
 	    {.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_ENABLE_CHANNELZ, .value.integer = 0},
 	};
 	const grpc_channel_args all = {sizeof(args) / sizeof(args[0]), args};

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "cas/hash.h"
 #include "gateway/link.h"
 #include "gateway/resource_name.h"
@@ -162,7 +163,7 @@ service_status(struct arena *arena, enum rpc_code code, const char *text)
 	RpcStatus *status = reapi_new(arena, &google__rpc__status__descriptor);
 
 	status->code = (int32_t)code;
-	status->message = arena_strdup(arena, text);
+	status->message = utf8_clean(arena_strdup(arena, text));
 	return status;
 }
 

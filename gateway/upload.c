@@ -26,7 +26,8 @@ struct upload {
 	pthread_mutex_t lock; /* the rest */
 	uint64_t turn; /* whose it is */
 	struct cas_writer *writer; /* NULL: not begun, or gone */
-	int64_t committed;
+	int64_t committed; /* as upload.h has it */
+	int64_t stored; /* bytes of the blob in the writer */
 	ZSTD_DCtx *unpacker; /* where the name says zstd */
 	bool frame_open; /* a zstd frame is begun and not ended */
 };
@@ -76,7 +77,7 @@ contents_drop(struct upload *upload)
 {
 	cas_writer_abort(upload->writer);
 	upload->writer = NULL;
-	upload->committed = 0;
+	upload->committed = upload->stored = 0;
 	upload->frame_open = false;
 }
 
@@ -164,6 +165,16 @@ table_find(struct uploads *uploads, const struct resource_name *name)
 	return RB_FIND(upload_tree, &uploads->tree, &key);
 }
 
+/* Each call brings a stream of its own, which goes on at the blob's byte where we stand. */
+static void
+frame_restart(struct upload *upload)
+{
+	if (upload->unpacker != NULL)
+		ZSTD_DCtx_reset(upload->unpacker, ZSTD_reset_session_only);
+	upload->frame_open = false;
+	upload->committed = upload->stored;
+}
+
 int
 upload_take(struct uploads *uploads, const struct resource_name *name, struct upload **ret_upload,
     uint64_t *ret_turn)
@@ -189,8 +200,11 @@ upload_take(struct uploads *uploads, const struct resource_name *name, struct up
 	if (upload == NULL)
 		return -ENOMEM;
 	pthread_mutex_lock(&upload->lock);
-	if (upload->turn < turn)
+	if (upload->turn < turn) {
 		upload->turn = turn;
+		if (name->zstd)
+			frame_restart(upload);
+	}
 	pthread_mutex_unlock(&upload->lock);
 	*ret_upload = upload;
 	*ret_turn = turn;
@@ -233,14 +247,17 @@ upload_committed(struct upload *upload)
 }
 
 int
-uploads_find(struct uploads *uploads, const struct resource_name *name, int64_t *ret_committed)
+uploads_find(struct uploads *uploads, const struct resource_name *name, int64_t *ret_stored)
 {
 	struct upload *upload;
 
 	pthread_mutex_lock(&uploads->lock);
 	upload = table_find(uploads, name);
-	if (upload != NULL)
-		*ret_committed = upload_committed(upload);
+	if (upload != NULL) {
+		pthread_mutex_lock(&upload->lock);
+		*ret_stored = upload->stored;
+		pthread_mutex_unlock(&upload->lock);
+	}
 	pthread_mutex_unlock(&uploads->lock);
 	return upload != NULL ? 0 : -ENOENT;
 }
@@ -269,9 +286,17 @@ begin(struct upload *upload)
 		if (upload->unpacker == NULL)
 			return -ENOMEM;
 	}
-	if (upload->unpacker != NULL)
-		ZSTD_DCtx_reset(upload->unpacker, ZSTD_reset_session_only);
+	frame_restart(upload);
 	rc = cas_writer_open(upload->uploads->cas, &upload->name.digest, &upload->writer);
+	return rc;
+}
+
+static int
+store(struct upload *upload, const void *data, size_t len)
+{
+	int rc = cas_writer_write(upload->writer, data, len);
+
+	upload->stored += rc == 0 ? (int64_t)len : 0;
 	return rc;
 }
 
@@ -293,7 +318,7 @@ unpack(struct upload *upload, const void *data, size_t len)
 			break;
 		}
 		upload->frame_open = left != 0;
-		rc = cas_writer_write(upload->writer, buffer, out.pos);
+		rc = store(upload, buffer, out.pos);
 		/* a full buffer may have more behind it, though all input is taken */
 		more = in.pos < in.size || (out.pos == out.size && left != 0);
 	}
@@ -302,21 +327,22 @@ unpack(struct upload *upload, const void *data, size_t len)
 }
 
 int
-upload_write(struct upload *upload, uint64_t turn, const void *data, size_t len)
+upload_write(struct upload *upload, uint64_t turn, int64_t offset, const void *data, size_t len)
 {
 	int rc = 0;
 
 	pthread_mutex_lock(&upload->lock);
 	if (upload->turn != turn)
 		rc = -ECANCELED;
+	else if (offset != upload->committed)
+		rc = -ESPIPE;
 	else if (upload->writer == NULL)
 		rc = begin(upload);
 	if (rc == 0)
-		rc = upload->name.zstd ? unpack(upload, data, len)
-				       : cas_writer_write(upload->writer, data, len);
+		rc = upload->name.zstd ? unpack(upload, data, len) : store(upload, data, len);
 	if (rc == 0)
 		upload->committed += (int64_t)len;
-	else if (rc != -ECANCELED)
+	else if (rc != -ECANCELED && rc != -ESPIPE)
 		contents_drop(upload);
 	pthread_mutex_unlock(&upload->lock);
 	return rc;

@@ -10,11 +10,14 @@
  *
  *   upload_take -> upload_write ... -> upload_commit -> upload_leave
  *
- * `committed` counts bytes as the client sends them: of the zstd stream where it is one.
+ * `committed` is the offset that the next message must have.  In a zstd upload it is, as the API
+ * has it, a mixture: a call begins at an offset in the blob, with a stream of its own, and goes on
+ * by the bytes of that stream.
  *
  * Errors: -EBADMSG the bytes are not the digest's, or more than it says, or no zstd stream (the
- * upload is gone then); -ECANCELED another call has it; -ENOSPC and others of the store.
- * A crash leaves a file in cas/tmp, which the janitor removes: uploads end with their process.
+ * upload is gone then); -ECANCELED another call has it; -ESPIPE not where it stands; -ENOSPC and
+ * others of the store. A crash leaves a file in cas/tmp, which the janitor removes: uploads end
+ * with their process.
  */
 #ifndef GATEWAY_UPLOAD_H
 #define GATEWAY_UPLOAD_H
@@ -26,7 +29,7 @@
 #include "cas/store.h"
 #include "gateway/resource_name.h"
 
-enum { UPLOAD_IDLE_S = 600, UPLOADS_IDLE_MAX = 1024 };
+enum { UPLOAD_IDLE_S = 600, UPLOADS_IDLE_MAX = 256 };
 
 struct upload;
 struct uploads;
@@ -41,13 +44,14 @@ int upload_take(struct uploads *uploads, const struct resource_name *name,
 int64_t upload_committed(struct upload *upload);
 /* Back to its beginning. */
 int upload_restart(struct upload *upload, uint64_t turn);
-int upload_write(struct upload *upload, uint64_t turn, const void *data, size_t len);
+int upload_write(
+    struct upload *upload, uint64_t turn, int64_t offset, const void *data, size_t len);
 /* Into the store with it; whatever comes out, the upload is gone from the table. */
 int upload_commit(struct upload *upload, uint64_t turn);
 /* The call is over. */
 void upload_leave(struct uploads *uploads, struct upload *upload, uint64_t turn);
 
-/* How far an upload of that name is; -ENOENT there is none. */
-int uploads_find(struct uploads *uploads, const struct resource_name *name, int64_t *ret_committed);
+/* How many bytes of its blob an upload of that name has: where a call may go on; -ENOENT: none. */
+int uploads_find(struct uploads *uploads, const struct resource_name *name, int64_t *ret_stored);
 
 #endif

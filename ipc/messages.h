@@ -90,6 +90,7 @@ enum job_status {
 	JOB_FAILED, /* the host could not run it (disk full, I/O error, ...) */
 	JOB_WORKER_LOST, /* its worker died each time */
 	JOB_CANCELLED,
+	JOB_UNMET, /* it made an output that is not of the kind it was asked for */
 	JOB_STATUS_COUNT
 };
 extern const char *const job_status_names[JOB_STATUS_COUNT]; /* "ok", "timeout", ... */

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/fs.h"
+#include "base/utf8.h"
 #include "cas/file_times.h"
 #include "shm/counters.h"
 #include "workers/collect_internal.h"
@@ -181,6 +182,9 @@ collect_link(struct collector *collector, int dirfd, const char *name, const str
 	if (n < 0 || (size_t)n >= room)
 		return collect_fail(collector, n < 0 ? -errno : -ENAMETOOLONG, name);
 	target[n] = '\0';
+	if (!utf8_is_valid(target))
+		return error_set(collector->err, -EINVAL,
+		    "output %.512s: the target of this symlink is not UTF-8", name);
 	*ret_target = target;
 	return 0;
 }
@@ -278,6 +282,20 @@ parent_open(struct collector *collector, int rootfd, const char *path, int *ret_
 	return rc;
 }
 
+/* What the older lists ask for is a file, or a directory; the newer one takes what there is. */
+static int
+kind_check(struct collector *collector, const char *path, enum output_list list, mode_t mode,
+    const ReapiActionResult *result)
+{
+	bool is_directory = S_ISDIR(mode);
+
+	if (list == LIST_PATHS || result->exit_code != 0 ||
+	    is_directory == (list == LIST_DIRECTORIES))
+		return 0;
+	return error_set(collector->err, COLLECT_UNMET, "output %.512s is a %s, and was to be a %s",
+	    path, is_directory ? "directory" : "file", is_directory ? "file" : "directory");
+}
+
 static int
 output_look(struct collector *collector, int dirfd, const char *name, char *path,
     enum output_list list, ReapiActionResult *result)
@@ -288,6 +306,8 @@ output_look(struct collector *collector, int dirfd, const char *name, char *path
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return is_absent(-errno) ? 0 : collect_fail(collector, -errno, path);
 	rc = collect_refuse_mount_point(collector, path, &st);
+	if (rc == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
+		rc = kind_check(collector, path, list, st.st_mode, result);
 	if (rc != 0)
 		return rc;
 	if (S_ISREG(st.st_mode))

@@ -20,6 +20,7 @@
 #ifndef WORKERS_COLLECT_H
 #define WORKERS_COLLECT_H
 
+#include <errno.h>
 #include <stdbool.h>
 
 #include "base/error_text.h"
@@ -34,6 +35,7 @@ struct collect_request {
 	bool need_digests; /* stdout, stderr into the store even when small (always done when large)
 			    */
 };
+#define COLLECT_UNMET (-EPROTOTYPE)
 enum { COLLECT_INLINE_MAX = 16 << 10 }; /* of stdout and of stderr, in the result itself */
 
 struct collect_stats {
@@ -43,7 +45,9 @@ struct collect_stats {
 
 /*
  * The sandbox is used up: what was moved is gone from it.  -EINVAL: an output of a kind that cannot
- * be kept, or too deep a directory, named in err.  -ENOSPC and others from the store.
+ * be kept, one whose name or link target is not UTF-8, or too deep a directory, named in err.
+ * COLLECT_UNMET: a directory where the Command's older lists say a file, or the other way round,
+ * and the action has exited with 0.  -ENOSPC and others from the store.
  *
  * Fills output_*, stdout_*, stderr_* of `result`, allocated in `arena`.
  */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "cas/directory.h"
 #include "cas/tree.h"
 #include "workers/collect_internal.h"
@@ -104,6 +105,11 @@ entry_add(struct level *level, const char *name)
 	const char *path = arena_printf(level->collector->arena, "%s/%s", level->path, name);
 	struct stat st;
 	int rc;
+
+	/* It has no place in a message that others must be able to read. */
+	if (!utf8_is_valid(name))
+		return error_set(
+		    level->collector->err, -EINVAL, "output %.512s: its name is not UTF-8", path);
 
 	if (fstatat(level->fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return collect_fail(level->collector, -errno, path);

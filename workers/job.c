@@ -68,6 +68,8 @@ status_of(struct job *job, int rc)
 		return JOB_MISSING;
 	case -EINVAL:
 		return JOB_INVALID;
+	case COLLECT_UNMET:
+		return JOB_UNMET;
 	case -ENOSPC:
 	case -EDQUOT:
 		job->outcome->disk_full = true;

@@ -1,0 +1,17 @@
+/*
+ * Is a text well-formed UTF-8?  No overlong forms, no surrogates, nothing above U+10FFFF.
+ *
+ * Any process, any thread; pure.  A protobuf string must be, or strict readers refuse all of its
+ * message.
+ */
+#ifndef BASE_UTF8_H
+#define BASE_UTF8_H
+
+#include <stdbool.h>
+
+bool utf8_is_valid(const char *text);
+
+/* Replaces each byte that is no part of a character by '?'.  Returns `text`. */
+char *utf8_clean(char *text);
+
+#endif
