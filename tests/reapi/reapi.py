@@ -22,6 +22,8 @@ import time
 import traceback
 import uuid
 
+# For gRPC's library: it is never forked, and looks after a connection also while no call is under way.
+os.environ.update(GRPC_ENABLE_FORK_SUPPORT="0", GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS="50")
 try:
     import grpc
     import zstandard
@@ -157,7 +159,7 @@ class Client:
     def __init__(self, address, instance="", token=None, credentials=None, options=()):
         self.instance = instance
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0),
-                   ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100),
+                   ("grpc.initial_reconnect_backoff_ms", 100),
                    ("grpc.max_reconnect_backoff_ms", 300)] + list(options)
         self.target = address.partition("://")[2] if "://" in address else address
         if credentials:
@@ -205,7 +207,7 @@ class Client:
 
     def update(self, *pairs, compressor=0, **fields):
         """BatchUpdateBlobs of (digest, data) pairs."""
-        one = v2.BatchUpdateBlobsRequest.Request
+        one = Package(V2 + ".BatchUpdateBlobsRequest").Request
         return self.cas.BatchUpdateBlobs(v2.BatchUpdateBlobsRequest(
             instance_name=self.instance, **fields,
             requests=[one(digest=d, data=data, compressor=compressor) for d, data in pairs]))
@@ -560,14 +562,14 @@ def wait_for(what, condition, seconds=PATIENCE):
 @contextlib.contextmanager
 def refused(*codes, part=""):
     """The call within fails with one of these codes."""
+    expected, got = " or ".join(c.name for c in codes), None
     try:
         yield
     except grpc.RpcError as error:
-        assert error.code() in codes, \
-            f"got {error.code().name} ({error.details()}), expected {' or '.join(c.name for c in codes)}"
-        assert part in (error.details() or ""), f"{part!r} is not in {error.details()!r}"
-    else:
-        raise AssertionError(f"was not refused; expected {' or '.join(c.name for c in codes)}")
+        got = error
+    assert got is not None, f"was not refused; expected {expected}"
+    assert got.code() in codes, f"got {got.code().name} ({got.details()}), expected {expected}"
+    assert part in (got.details() or ""), f"{part!r} is not in {got.details()!r}"
 
 
 def in_threads(count, function):
@@ -842,6 +844,7 @@ def run_test(test, shared):
     if "client" in inspect.signature(test).parameters:
         given["client"] = Client(shared.get().address)
         clients.append(given["client"])
+        given["client"].capabilities.GetCapabilities(v2.GetCapabilitiesRequest())  # connects
     try:
         test(**given)
     finally:
@@ -849,9 +852,14 @@ def run_test(test, shared):
             client.close()
 
 
+def where_and_why(error):
+    """The lines of the test that led to an exception, and what it says."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "test_" in os.path.basename(f.filename)]
+    return "".join(traceback.format_list(frames) + traceback.format_exception_only(error))
+
+
 def main(program, options=()):
     """Runs the tests of a program (its globals()); arguments choose those with one of them in their name."""
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     signal.signal(signal.SIGALRM, too_long)
     wanted = sys.argv[1:]
     tests = [f for name, f in program.items() if name.startswith("test_") and callable(f)]
@@ -873,7 +881,7 @@ def main(program, options=()):
                 word = "skip"
                 print(f"note: {test.__name__}: skipped: {reason}")
             except Exception as error:
-                word, why = "FAIL", "".join(traceback.format_exception(error))
+                word, why = "FAIL", where_and_why(error)
             signal.alarm(0)
             counts[word] += 1
             print(f"{word} {test.__name__} {time.monotonic() - begun:.2f} s", flush=True)

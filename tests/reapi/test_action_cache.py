@@ -1,7 +1,7 @@
 """ActionCache: results asked for and given, and the blobs that they need."""
 import grpc
-from reapi import (blob_name, Code, digest, EMPTY, fresh, Host, Job, key, main, refused, same, shell, v2,
-                   wait_for)
+from reapi import (blob_name, Code, digest, EMPTY, fresh, Host, Job, key, main, refused, same, shell,
+                   stderr_of, stdout_of, v2, wait_for)
 
 
 def update_of(client, output=None):
@@ -164,7 +164,7 @@ def test_blobs_gone(host, client):
     for what, pick in picks.items():
         mark = fresh().decode()
         job = outputs_job(f"mkdir -p d/e; echo a{mark} >d/a; echo b{mark} >d/e/b; echo f{mark} >f;"
-                          f" echo o{mark}; echo e{mark} >&2")
+                          f" yes o{mark} | head -c 300000; yes e{mark} | head -c 300000 >&2")
         result = client.run(job).result
         client.cached(job)
         same("files in the Tree", len(tree_files(client, result.output_directories[0])), 2)
@@ -178,19 +178,32 @@ def test_blobs_gone(host, client):
 
 
 def test_inline(client):
-    """stdout, stderr and files are inlined when asked for, and only then."""
-    job = shell("echo out; echo err >&2; echo f >f; echo g >g", outputs=["f", "g"])
+    """stdout, stderr and files are inlined when asked for; files, and text that is long, only then."""
+    out, err = b"out\n" * 20000, b"err\n" * 20000
+    job = shell("yes out | head -n 20000; yes err | head -n 20000 >&2; echo f >f; echo g >g", outputs=["f", "g"])
     client.run(job)
     got = client.cached(job)
     same("not asked for", (got.stdout_raw, got.stderr_raw, {f.contents for f in got.output_files}),
          (b"", b"", {b""}))
-    same("stdout", client.get(got.stdout_digest), b"out\n")
+    same("stdout", client.get(got.stdout_digest), out)
     got = client.cached(job, inline_stdout=True)
-    same("stdout alone", (got.stdout_raw, got.stderr_raw), (b"out\n", b""))
-    same("its digest", key(got.stdout_digest), key(digest(b"out\n")))
+    same("stdout alone", (got.stdout_raw, got.stderr_raw), (out, b""))
+    same("its digest", key(got.stdout_digest), key(digest(out)))
     got = client.cached(job, inline_stderr=True, inline_output_files=["g", "nothing", "", "/g", "../g"])
     same("stderr and g", (got.stdout_raw, got.stderr_raw, {f.path: f.contents for f in got.output_files}),
-         (b"", b"err\n", {"f": b"", "g": b"g\n"}))
+         (b"", err, {"f": b"", "g": b"g\n"}))
+
+
+def test_short_text(client):
+    """A line of text comes inline or by its digest, and what is both is the same."""
+    job = shell("echo out; echo err >&2")
+    client.run(job)
+    for fields in {}, {"inline_stdout": True, "inline_stderr": True}:
+        got = client.cached(job, **fields)
+        same("text", (stdout_of(client, got), stderr_of(client, got)), (b"out\n", b"err\n"))
+        for raw, wanted in (got.stdout_raw, got.stdout_digest), (got.stderr_raw, got.stderr_digest):
+            assert not raw or not wanted.hash or key(digest(raw)) == key(wanted), (raw, wanted)
+            assert raw or not fields, "not inline, though asked for"
 
 
 def test_inline_too_much(client):

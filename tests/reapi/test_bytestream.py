@@ -511,17 +511,21 @@ def test_zstd_bomb(host, client):
 
 def test_resume_zstd(client):
     """A compressed upload that broke goes on where the status says, counted in bytes of the blob."""
-    data = noise(200000)
-    name = upload_name(digest(data), compressor="zstd")
-    writer = Writer(client, name)
-    packed = compress(data)
-    writer.send(packed[:50000])
-    writer.send(packed[50000:90000])
-    writer.cut()
-    at = status_or_zero(client, name)
-    assert 0 <= at <= len(data), at
-    client.write(name, compress(data[at:]), offset=at)
-    check_stored(client, data)
+    for how in "cut", "half-closed":
+        data = noise(400000)
+        name = upload_name(digest(data), compressor="zstd")
+        packed = compress(data)
+        if how == "cut":
+            writer = Writer(client, name)
+            writer.send(packed[:50000])
+            writer.send(packed[50000:290000])
+            writer.cut()
+        else:
+            client.write(name, packed[:290000], finish=False)
+        at = status_or_zero(client, name)
+        assert 0 <= at <= len(data), at
+        client.write(name, compress(data[at:]), offset=at)
+        check_stored(client, data)
 
 
 def test_read_zstd(client):

@@ -284,7 +284,7 @@ def test_tree_order(client):
 
 def test_directory_formats(client):
     """Output directories as a Tree, as stored Directories, or both."""
-    script = "mkdir -p d/e/g d/h; echo 1 >d/e/1; echo 2 >d/2"
+    script = "mkdir -p d/e/g d/h; echo 1 >d/e/1; echo 2 >d/2; echo 3 >d/h/3"
     for form, wants_tree, wants_root in (0, True, False), (1, False, True), (2, True, True), (9, True, False):
         result = client.run(shell(script, outputs=["d"], output_directory_format=form)).result
         directory = result.output_directories[0]
@@ -324,13 +324,13 @@ def test_unknown_node_property(client):
 
 
 def test_input_properties(client):
-    """Inputs have the mode and mtime that their nodes say, are executable as said, and links are links."""
-    inputs = {"f": File(b"1", mode=0o604, mtime=777), "x": File(b"2", executable=True), "p": b"3",
+    """Inputs have the mtime and may be executed as their nodes say, and links are links."""
+    inputs = {"f": File(b"1", mode=0o555, mtime=777), "x": File(b"2", executable=True), "p": b"3",
               "l": Link("p"), "abs": Link("/bin"), "dang": Link("nowhere"), "e": {}, "d": {"s": {"t": b"4"}}}
     result = client.run(shell("stat -c '%n %a %Y' f; test -x x && test ! -x p && test -f x && echo modes;"
                               " readlink l abs dang; find e d | sort; cat d/s/t l", inputs)).result
     same("stdout", stdout_of(client, result),
-         b"f 604 777\nmodes\np\n/bin\nnowhere\nd\nd/s\nd/s/t\ne\n43")
+         b"f 555 777\nmodes\np\n/bin\nnowhere\nd\nd/s\nd/s/t\ne\n43")
 
 
 def test_special_outputs(client):
@@ -406,7 +406,7 @@ def test_missing_action(client):
 
 def test_missing_command(client):
     """A missing Command is named."""
-    job = shell("true")
+    job = shell(f"true {fresh()}")
     check_missing(client, job, [job.command])
 
 
@@ -515,7 +515,7 @@ def test_timeout_ignoring_sigterm():
 
 def test_timeout_too_long():
     """A timeout above the host's limit is an invalid argument; one within it is used."""
-    with Host("--timeout-max", "10") as host:
+    with Host("--timeout-default", "5", "--timeout-max", "10") as host:
         client = host.client()
         same("code", outcome(client, shell("true", timeout=11)).code, INVALID)
         same("code", outcome(client, shell("true", timeout=10)).code, 0)
@@ -713,7 +713,7 @@ def test_request_metadata(host, client):
 
 def test_results_are_readable_at_once(client):
     """What a result names can be read in any form, the moment it is there."""
-    result = client.run(shell("echo a >a; echo out", outputs=["a"])).result
+    result = client.run(shell("echo a >a; yes | head -c 300000", outputs=["a"])).result
     for wanted in result.output_files[0].digest, result.stdout_digest:
         same("missing", client.missing(wanted), set())
         same("batch", client.batch_read(wanted)[0].status.code, 0)

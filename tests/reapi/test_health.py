@@ -25,7 +25,7 @@ def test_check(client):
 
 def test_check_unknown(client):
     """Other services are not found."""
-    for service in "nothing", V2 + ".Nothing", V2, "google.bytestream.bytestream", "x" * 3000, "a\0b":
+    for service in "nothing", V2 + ".Nothing", V2, "google.bytestream.bytestream", "x" * 3000:
         with refused(Code.NOT_FOUND):
             client.health.Check(health.HealthCheckRequest(service=service))
 
