@@ -10,7 +10,10 @@ gateway() {
 import json, sys
 print(*[p["pid"] for p in json.load(sys.stdin) if p["role"] == "gateway"])'
 }
-another_gateway() { [ -n "$(gateway)" ] && [ "$(gateway)" != "$victim" ]; }
+another_gateway() {
+	another=$(gateway)
+	[ -n "$another" ] && [ "$another" != "$victim" ]
+}
 # A build in the background, far enough that its slow action runs.
 build() { # seconds, targets
 	seconds=$1
@@ -21,8 +24,8 @@ build() { # seconds, targets
 }
 
 # Nothing but one action in flight.
-build 4.141
-slow=$(running "sleep 4.141")
+build 3.141
+slow=$(running "sleep 3.141")
 victim=$(gateway)
 kill -KILL "$victim"
 must_wait_for 10 another_gateway
@@ -31,7 +34,7 @@ wait $build || fail "a build whose gateway was killed"
 expect_counter actions_done 1
 
 # In the thick of it.
-build 4.151 //...
+build 3.151 //...
 for try in 1 2; do
 	victim=$(gateway)
 	kill -KILL "$victim"
@@ -41,11 +44,11 @@ wait $build || fail "a build whose gateway was killed twice"
 outputs_of "$links/bin" | grep -v odd/slow >restarted
 
 bazel_clean
-build 4.161
+build 3.161
 host=$(host_pid)
 kill -KILL "$host"
 must_wait_for 10 gone "$host"
-must_wait_for 10 not_running "sleep 4.161"
+must_wait_for 10 not_running "sleep 3.161"
 start_listening "$address"
 done=$(counter actions_done)
 wait $build || fail "a build whose host was killed"

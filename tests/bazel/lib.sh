@@ -1,9 +1,9 @@
 # What every Bazel scenario begins with: . "$(dirname "$0")/lib.sh"
 #
 # It is ../scenario/lib.sh and
-#   bazel_setup                   a workspace, or a skip where Bazel is not installed
-#   start_listening [ADDRESS]     a host that listens there; where it does is then in $address
-#   bazel_local COMMAND...        Bazel with its own sandbox
+#   bazel_setup                       a workspace, or a skip where Bazel is not installed
+#   start_listening [ADDRESS [OPTION...]]   a host that listens there; where it does is then in $address
+#   bazel_local COMMAND...            Bazel with its own sandbox
 #   bazel_remote ADDRESS COMMAND...   Bazel with a host; its outputs are kept apart from the local ones
 #
 # What Bazel says goes to $bazel_log, which is shown when the scenario fails.  The outputs of the
@@ -79,9 +79,18 @@ outputs_of() {
 	    find -L . -name '*.runfiles*' -prune -o -type f -exec sha256sum {} + | sort)
 }
 
+# The same as the scenarios', but with one process for all of the many blobs.
+check_cas() {
+	(cd "$RAMET_STATE/cas" && find . -path ./tmp -prune -o -type f ! -name usage -exec sha256sum {} + 2>/dev/null) |
+	    awk '{ name = $2; sub(/.*\//, "", name); sub(/[.]x$/, "", name) } name != $1 { print $2 }' >bad_blobs
+	[ ! -s bad_blobs ] || fail "blobs whose bytes are not their name's: $(cat bad_blobs)"
+}
+
 start_listening() {
 	rm -f "$RAMET_STATE/listening"
-	start_host --workers 2 --listen "${1:-grpc://127.0.0.1:0}"
+	start_listening_at=${1:-grpc://127.0.0.1:0}
+	[ $# -eq 0 ] || shift
+	start_host --workers 2 --listen "$start_listening_at" "$@"
 	must_wait_for 10 listens
 	address=$(sed -n '/^grpc:/{p;q;}' "$RAMET_STATE/listening")
 }

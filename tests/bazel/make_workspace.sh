@@ -211,6 +211,7 @@ mkdir -p "$ws/gen/data"
 for n in 1 2 3; do
 	echo "data $n" >"$ws/gen/data/d$n.txt"
 done
+seq 1 400000 >"$ws/gen/large.txt"
 cat >"$ws/gen/rules.bzl" <<'END'
 """Outputs that are directories and links."""
 
@@ -296,7 +297,7 @@ genrule(name = "symlink", outs = ["target.txt", "symlink.txt"], cmd = "cd $(RULE
 
 genrule(name = "empty", outs = ["empty.txt"], cmd = ": > $@")
 
-genrule(name = "large", outs = ["large.bin"], cmd = "seq 1 900000 > $@")
+genrule(name = "large", srcs = ["large.txt"], outs = ["large.bin"], cmd = "cat $< $< > $@")
 
 sh_test(
     name = "data_test",

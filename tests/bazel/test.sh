@@ -18,6 +18,12 @@ bazel_remote "$address" test //... || fail "the tests again"
 same "tests that ran again" "$(processes remote)" 0
 contains "again" "$(said)" "7 tests pass"
 
+# Another instance, a priority, and a platform that nobody has: it runs.
+bazel_remote "$address" test --remote_instance_name=some/where --remote_execution_priority=-3 \
+    --remote_default_exec_properties=no-such=property //lib/base:base_test || fail "a test with properties"
+contains "with properties" "$(said)" "1 test passes"
+same "tests elsewhere" "$(processes linux-sandbox)" 0
+
 expect_counter actions_failed 0
 expect_counter actions_errors 0
 check_idle
