@@ -1,6 +1,6 @@
 #include "base/utf8.h"
 
-#include <stdint.h>
+#include <string.h>
 
 /* How long a sequence is by its first byte, and what its second one may be; 0: no first byte. */
 static int
@@ -30,46 +30,53 @@ sequence(unsigned char first, unsigned char *ret_low, unsigned char *ret_high)
 }
 
 /* How many bytes the character at `at` has; 0: there is none. */
-static int
-character(const unsigned char *at)
+static size_t
+character(const unsigned char *at, size_t left)
 {
 	unsigned char low, high;
 	int len = sequence(*at, &low, &high);
 
+	if ((size_t)len > left)
+		return 0;
 	for (int i = 1; i < len; i++) {
 		if (at[i] < low || at[i] > high)
 			return 0;
 		low = 0x80;
 		high = 0xbf;
 	}
-	return len;
+	return (size_t)len;
 }
 
 bool
-utf8_is_valid(const char *text)
+utf8_are_valid(const void *bytes, size_t len)
 {
-	const unsigned char *at = (const unsigned char *)text;
-	int len;
+	const unsigned char *at = bytes;
+	size_t step;
 
-	for (; *at != '\0'; at += len) {
-		len = character(at);
-		if (len == 0)
+	for (; len > 0; at += step, len -= step) {
+		step = character(at, len);
+		if (step == 0)
 			return false;
 	}
 	return true;
 }
 
+bool
+utf8_is_valid(const char *text)
+{
+	return utf8_are_valid(text, strlen(text));
+}
+
 char *
 utf8_clean(char *text)
 {
-	unsigned char *at = (unsigned char *)text;
+	size_t left = strlen(text), step;
 
-	while (*at != '\0') {
-		int len = character(at);
-
-		if (len == 0)
+	for (char *at = text; left > 0; at += step, left -= step) {
+		step = character((const unsigned char *)at, left);
+		if (step == 0)
 			*at = '?';
-		at += len == 0 ? 1 : len;
+		step += step == 0;
 	}
 	return text;
 }

@@ -8,8 +8,10 @@
 #define BASE_UTF8_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 bool utf8_is_valid(const char *text);
+bool utf8_are_valid(const void *bytes, size_t len); /* no NUL at their end is needed */
 
 /* Replaces each byte that is no part of a character by '?'.  Returns `text`. */
 char *utf8_clean(char *text);

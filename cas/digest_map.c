@@ -14,14 +14,29 @@ digest_map_fini(struct digest_map *map)
 	*map = (struct digest_map){0};
 }
 
-/* The hash of a hash is its first bytes. */
+/*
+ * Digests come from clients, who may make up what they like: ten thousand that begin with the same
+ * bytes, say.  So all of a digest counts, and with it a number that only this map knows.
+ */
+static uint64_t
+mix(const struct digest_map *map, const struct digest *digest)
+{
+	uint64_t words[DIGEST_HASH_BYTES / sizeof(uint64_t)], mixed = map->seed;
+
+	memcpy(words, digest->hash, sizeof(words));
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		mixed = (mixed ^ words[i]) * UINT64_C(0x9e3779b97f4a7c15);
+		mixed ^= mixed >> 29;
+	}
+	return mixed ^ (mixed >> 32);
+}
+
 static struct digest_map_cell *
 cell_find(const struct digest_map *map, const struct digest *digest)
 {
-	uint64_t start;
+	uint64_t start = mix(map, digest);
 	size_t mask = map->size - 1;
 
-	memcpy(&start, digest->hash, sizeof(start));
 	for (size_t i = (size_t)start & mask;; i = (i + 1) & mask)
 		if (!map->cells[i].used || digest_equal(&map->cells[i].digest, digest))
 			return &map->cells[i];
@@ -32,6 +47,7 @@ map_grow(struct digest_map *map)
 {
 	struct digest_map larger = {.used = map->used};
 
+	arc4random_buf(&larger.seed, sizeof(larger.seed));
 	larger.size = map->size == 0 ? MAP_SIZE_MIN : 2 * map->size;
 	larger.cells = calloc(larger.size, sizeof(*larger.cells));
 	CHECK(larger.cells != NULL);

@@ -21,6 +21,7 @@ struct digest_map_cell {
 struct digest_map {
 	struct digest_map_cell *cells;
 	size_t size, used; /* size is 0 or a power of two */
+	uint64_t seed;
 };
 
 void digest_map_fini(struct digest_map *map); /* a zeroed map is an empty one */

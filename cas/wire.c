@@ -4,10 +4,17 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 
 struct cursor {
 	const uint8_t *at, *end;
+};
+
+struct look {
+	bool strict; /* strings are UTF-8 */
+	const char *field; /* the bad one */
 };
 
 static bool
@@ -39,27 +46,29 @@ take_bytes(struct cursor *cursor, uint64_t count, struct cursor *ret_bytes)
 }
 
 static int check_message(const ProtobufCMessageDescriptor *type, struct cursor cursor,
-    unsigned depth, const char **ret_field);
+    unsigned depth, struct look *look);
 
 static int
-check_bytes(const ProtobufCFieldDescriptor *field, struct cursor bytes, unsigned depth,
-    const char **ret_field)
+check_bytes(
+    const ProtobufCFieldDescriptor *field, struct cursor bytes, unsigned depth, struct look *look)
 {
+	size_t len = (size_t)(bytes.end - bytes.at);
+
 	if (field == NULL)
 		return 0;
 	if (field->type == PROTOBUF_C_TYPE_MESSAGE)
-		return check_message(field->descriptor, bytes, depth + 1, ret_field);
+		return check_message(field->descriptor, bytes, depth + 1, look);
 	if (field->type != PROTOBUF_C_TYPE_STRING || bytes.at == bytes.end)
 		return 0;
-	if (memchr(bytes.at, '\0', (size_t)(bytes.end - bytes.at)) == NULL)
+	if (memchr(bytes.at, '\0', len) == NULL && (!look->strict || utf8_are_valid(bytes.at, len)))
 		return 0;
-	*ret_field = field->name;
+	look->field = field->name;
 	return -EINVAL;
 }
 
 static int
-check_message(const ProtobufCMessageDescriptor *type, struct cursor cursor, unsigned depth,
-    const char **ret_field)
+check_message(
+    const ProtobufCMessageDescriptor *type, struct cursor cursor, unsigned depth, struct look *look)
 {
 	while (cursor.at < cursor.end) {
 		struct cursor bytes;
@@ -92,26 +101,40 @@ check_message(const ProtobufCMessageDescriptor *type, struct cursor cursor, unsi
 			continue;
 		rc =
 		    check_bytes(protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3)),
-			bytes, depth, ret_field);
+			bytes, depth, look);
 		if (rc != 0)
 			return rc;
 	}
 	return 0;
 }
 
-int
-wire_check(
-    const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t len, const char **ret_field)
+static int
+check(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t len, bool strict,
+    const char **ret_field)
 {
-	const char *field = NULL;
+	struct look look = {.strict = strict};
 	int rc;
 
 	if (len == 0)
 		return 0;
-	rc = check_message(type, (struct cursor){data, data + len}, 0, &field);
+	rc = check_message(type, (struct cursor){data, data + len}, 0, &look);
 	if (ret_field != NULL && rc != 0)
-		*ret_field = field;
+		*ret_field = look.field;
 	return rc;
+}
+
+int
+wire_check(
+    const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t len, const char **ret_field)
+{
+	return check(type, data, len, false, ret_field);
+}
+
+int
+wire_check_strict(
+    const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t len, const char **ret_field)
+{
+	return check(type, data, len, true, ret_field);
 }
 
 size_t

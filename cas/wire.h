@@ -14,6 +14,11 @@
 
 enum { WIRE_DEPTH_MAX = 8 };
 
+/* The same, and every string must be UTF-8, as a client's request has to be.  (What is stored need
+ * not: a file's name is whatever a user's file system has.) */
+int wire_check_strict(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t len,
+    const char **ret_field);
+
 int wire_check(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t len,
     const char **ret_field);
 

@@ -51,6 +51,7 @@ struct gateway {
 	struct uploads *uploads;
 	struct operations *operations;
 	atomic_bool draining; /* no new actions */
+	atomic_uint asked_for_room_s; /* when the janitor was told last that the store is full */
 };
 
 #endif

@@ -30,6 +30,7 @@
 #include "gateway/methods.h"
 #include "gateway/operations.h"
 #include "gateway/rpc.h"
+#include "gateway/service.h"
 #include "gateway/tls.h"
 #include "gateway/upload.h"
 
@@ -154,6 +155,33 @@ limits_take(struct gateway_limits *limits, const struct msg_serve *serve)
 	limits->orphan_grace_ms = (uint32_t)serve->orphan_grace_ms;
 }
 
+/*
+ * gRPC's own buffers have no bound that would hold against every client.  When memory ends the
+ * process does, and the next one goes on with its jobs: better than the whole machine without
+ * memory.
+ */
+static void
+memory_limit(uint64_t bytes)
+{
+	const struct rlimit limit = {bytes, bytes};
+
+	if (bytes != 0 && setrlimit(RLIMIT_DATA, &limit) != 0)
+		log_warn("gateway-memory: %s", strerror(errno));
+}
+
+/* Connections, uploads and reads have one descriptor each. */
+static void
+files_allow(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		log_warn("at most %llu open files", (unsigned long long)limit.rlim_cur);
+}
+
 static void
 on_serve(struct process *process, const struct msg_serve *serve)
 {
@@ -162,6 +190,7 @@ on_serve(struct process *process, const struct msg_serve *serve)
 
 	log_open(STDERR_FILENO, (enum log_level)serve->log_level);
 	limits_take(&gateway->limits, serve);
+	memory_limit(serve->memory_max);
 	addresses_take(process, serve);
 	process->tls_cert = pem_read(process, serve->has_tls_cert, serve->tls_cert);
 	process->tls_key = pem_read(process, serve->has_tls_key, serve->tls_key);
@@ -195,6 +224,12 @@ on_count(void *context, bool begun, enum rpc_code code)
 	COUNTER_ADD(gateway->slot, calls_failed, !begun && code != RPC_OK && code != RPC_NOT_FOUND);
 }
 
+static void
+on_thread_start(void *context)
+{
+	service_thread_start(context);
+}
+
 static int
 bind_rpc(struct process *process, struct error_text *err)
 {
@@ -212,6 +247,7 @@ bind_rpc(struct process *process, struct error_text *err)
 	    .pollers = cores < POLLERS_MIN ? POLLERS_MIN
 		: cores > POLLERS_MAX      ? POLLERS_MAX
 					   : (unsigned)cores,
+	    .on_thread_start = on_thread_start,
 	    .on_count = on_count};
 
 	return process->address_count == 0 ? 0 : rpc_server_start(&config, &process->server, err);
@@ -372,19 +408,6 @@ stop(struct process *process)
 	event_del(&process->tick);
 	link_close(gateway->link);
 	event_base_free(gateway->base);
-}
-
-/* Connections, uploads and reads have one descriptor each. */
-static void
-files_allow(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
-	limit.rlim_cur = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
-	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-		log_warn("at most %llu open files", (unsigned long long)limit.rlim_cur);
 }
 
 int

@@ -77,6 +77,7 @@ struct rpc_server_config {
 	uint64_t message_max;
 	uint32_t streams_max;
 	unsigned pollers;
+	void (*on_thread_start)(void *context); /* in each poller, first; may be NULL */
 	/* For counters, from the pollers: a call has begun (OK), or ended with this code. */
 	void (*on_count)(void *context, bool begun, enum rpc_code code);
 };

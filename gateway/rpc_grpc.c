@@ -575,6 +575,8 @@ poller(void *arg)
 	struct rpc_server *server = arg;
 	grpc_event event;
 
+	if (server->config.on_thread_start != NULL)
+		server->config.on_thread_start(server->config.context);
 	for (;;) {
 		struct tag *tag;
 
@@ -699,10 +701,8 @@ address_bind(struct rpc_server *server, size_t i, struct error_text *err)
 	port = grpc_server_add_http2_port(server->server, target, credentials);
 	grpc_server_credentials_release(credentials);
 	if (port == 0)
-		return error_set(err, -EADDRINUSE,
-		    "%s: cannot listen there: is it in use, or not an address of this host? "
-		    "(--listen)",
-		    text);
+		return error_set(err, address->kind == ADDRESS_UNIX ? -EINVAL : -EADDRINUSE,
+		    "%s: cannot listen there (--listen)", text);
 	server->ports[i] = address->kind == ADDRESS_UNIX ? 0 : (uint16_t)port;
 	return 0;
 }

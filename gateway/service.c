@@ -5,11 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/utf8.h"
 #include "cas/hash.h"
+#include "cas/wire.h"
 #include "gateway/link.h"
 #include "gateway/resource_name.h"
 #include "shm/usage.h"
+
+enum { ROOM_SURPLUS_MIN = 32 << 20 };
 
 static pthread_key_t cas_key;
 static pthread_once_t cas_key_made = PTHREAD_ONCE_INIT;
@@ -32,32 +36,57 @@ service_gateway(const struct rpc_call *call)
 	return rpc_context(call);
 }
 
-struct cas *
-service_cas(struct rpc_call *call)
+static int
+cas_of_thread(struct gateway *gateway, struct cas **ret_cas)
 {
 	struct cas *cas;
 	int rc;
 
 	pthread_once(&cas_key_made, make_cas_key);
 	cas = pthread_getspecific(cas_key);
-	if (cas != NULL)
-		return cas;
-	rc = cas_dup(service_gateway(call)->cas, &cas);
-	if (rc != 0) {
-		service_fail(call, rc, "the store");
-		return NULL;
+	if (cas == NULL) {
+		rc = cas_dup(gateway->cas, &cas);
+		if (rc != 0)
+			return rc;
+		pthread_setspecific(cas_key, cas);
 	}
-	pthread_setspecific(cas_key, cas);
-	return cas;
+	*ret_cas = cas;
+	return 0;
+}
+
+void
+service_thread_start(struct gateway *gateway)
+{
+	struct cas *cas;
+
+	(void)cas_of_thread(gateway, &cas); /* tried again, and said, at the first call */
+}
+
+struct cas *
+service_cas(struct rpc_call *call)
+{
+	struct cas *cas;
+	int rc = cas_of_thread(service_gateway(call), &cas);
+
+	if (rc == 0)
+		return cas;
+	service_fail(call, rc, "the store");
+	return NULL;
 }
 
 void *
 service_decode(struct rpc_call *call, struct arena *arena, const ProtobufCMessageDescriptor *type,
     const uint8_t *data, size_t len)
 {
-	void *message = reapi_decode(arena, type, data, len);
+	const char *field = NULL;
+	void *message = NULL;
 
-	if (message == NULL)
+	if (wire_check_strict(type, data, len, &field) == 0)
+		message = reapi_decode(arena, type, data, len);
+	if (message == NULL && field != NULL)
+		rpc_finish(call, RPC_INVALID_ARGUMENT, "%s: '%s' is no UTF-8, or has a NUL in it",
+		    type->short_name, field);
+	else if (message == NULL)
 		rpc_finish(call, RPC_INVALID_ARGUMENT, "these bytes are no %s", type->short_name);
 	return message;
 }
@@ -139,20 +168,39 @@ service_note_failure(struct gateway *gateway, int rc)
 		link_send(gateway->link, &disk_full);
 }
 
-/* The janitor keeps to cas-size; a tenth above it, it has not kept up or may not remove anything.
+/* Once a second is enough to tell the janitor that there is work. */
+static void
+ask_for_room(struct gateway *gateway)
+{
+	static const struct message sweep = {.type = MSG_sweep};
+	unsigned now_s = clock_realtime_s(), last_s = atomic_load(&gateway->asked_for_room_s);
+
+	if (last_s != now_s &&
+	    atomic_compare_exchange_strong(&gateway->asked_for_room_s, &last_s, now_s))
+		link_send(gateway->link, &sweep);
+}
+
+/*
+ * The janitor keeps to cas-size, and is told here when it is passed.  Above it by a tenth (and by
+ * what clients can send while it works) it has not kept up, or may not remove anything.
  */
 bool
 service_has_room(struct gateway *gateway, int64_t more, struct error_text *err)
 {
-	uint64_t limit = gateway->limits.cas_size;
+	uint64_t limit = gateway->limits.cas_size, surplus = limit / 10;
 	int64_t held = usage_bytes(cas_usage(gateway->cas));
+	uint64_t then = (uint64_t)(held < 0 ? 0 : held) + (uint64_t)more;
 
-	if (limit == 0 || (uint64_t)(held < 0 ? 0 : held) + (uint64_t)more <= limit + limit / 10)
+	if (limit == 0 || then <= limit)
 		return true;
-	service_note_failure(gateway, -ENOSPC);
+	ask_for_room(gateway);
+	if (surplus < ROOM_SURPLUS_MIN)
+		surplus = ROOM_SURPLUS_MIN;
+	if (then <= limit + surplus)
+		return true;
 	COUNTER_ADD(gateway->slot, uploads_refused, 1);
 	error_set(err, -ENOSPC,
-	    "the store holds %lld bytes of %llu allowed (--cas-size), and all of them are in use",
+	    "the store holds %lld bytes of %llu allowed (--cas-size) and nothing in it may go yet",
 	    (long long)held, (unsigned long long)limit);
 	return false;
 }

@@ -13,6 +13,9 @@
 
 struct gateway *service_gateway(const struct rpc_call *call);
 
+/* A poller's first: its handle of the store, so that no call waits for one. */
+void service_thread_start(struct gateway *gateway);
+
 /* This thread's handle of the store. */
 struct cas *service_cas(struct rpc_call *call);
 

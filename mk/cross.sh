@@ -24,7 +24,8 @@ export ZIG_GLOBAL_CACHE_DIR ZIG_LOCAL_CACHE_DIR
 rm -rf "$include" "$dir/seed"
 mkdir -p "$include" "$dir/seed"
 multiarch=$(gcc -print-multiarch)
-for name in msgpack.h msgpack event2 openssl protobuf-c jansson.h jansson_config.h bsd; do
+for name in msgpack.h msgpack event2 openssl protobuf-c jansson.h jansson_config.h bsd \
+    grpc zstd.h zstd_errors.h; do
 	for from in /usr/include /usr/include/"$multiarch"; do
 		[ ! -e "$from/$name" ] || cp -rL "$from/$name" "$include/"
 	done

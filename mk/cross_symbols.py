@@ -16,7 +16,8 @@ import sys
 
 import ziglang
 
-LIBRARIES = ("msgpackc", "event_core", "crypto", "protobuf-c", "jansson", "bsd")
+LIBRARIES = ("msgpackc", "event_core", "crypto", "protobuf-c", "jansson", "bsd",
+             "grpc", "gpr", "zstd", "event_extra")
 # Exported by libbsd on Linux, but on a Mac its own C library's business (or nobody's).
 TBD_ARCH = {"aarch64-macos": ("arm64-macos", "arm64e-macos"), "x86_64-macos": ("x86_64-macos",)}
 

@@ -16,6 +16,7 @@ config_gateway_defaults(struct gateway_settings *gateway)
 {
 	gateway->message_max = 16 << 20;
 	gateway->blob_max = UINT64_C(64) << 30;
+	gateway->memory_max = UINT64_C(4) << 30;
 	gateway->streams_max = 4096;
 	gateway->orphan_grace_ms = 10000;
 }

@@ -21,7 +21,7 @@ struct gateway_settings {
 	char tls_cert[PEM_SIZE], tls_key[PEM_SIZE], tls_client_ca[PEM_SIZE]; /* PEM, or a path */
 	char token_file[4096];
 	bool insecure; /* plain text beyond this machine is what they want */
-	uint64_t message_max, blob_max;
+	uint64_t message_max, blob_max, memory_max;
 	uint32_t streams_max, orphan_grace_ms;
 };
 

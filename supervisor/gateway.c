@@ -120,6 +120,7 @@ say_serve(struct supervisor *host)
 	serve->orphan_grace_ms = set->orphan_grace_ms;
 	serve->instance = region_instance(host->region);
 	serve->log_level = host->settings->log_level;
+	serve->memory_max = set->memory_max;
 	say(host, &message);
 }
 
@@ -177,6 +178,9 @@ gateway_message(struct supervisor *host, const struct message *message)
 	case MSG_forget:
 		job = client_find_job(client, message->forget.job);
 		return job == NULL || jobs_forget(host, job) == 0 ? 0 : -EPROTO;
+	case MSG_sweep:
+		control_sweep(host, message->sweep.urgent);
+		return 0;
 	case MSG_hurry:
 		job = client_find_job(client, message->hurry.job);
 		if (job != NULL)

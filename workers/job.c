@@ -212,8 +212,12 @@ load(struct job *job)
 	    &job->command, &missing, &job->err);
 
 	job->load_us = clock_monotonic_us() - job->start_us;
-	if (rc == 0)
+	if (rc == 0) {
+		job->outcome->ignored_property =
+		    job_command_ignored_property(job->action, job->command);
+		COUNTER_ADD(worker->slot, platform_ignored, job->outcome->ignored_property != NULL);
 		return JOB_OK;
+	}
 	if (missing.count > 0)
 		return missing_with_tree(job, &missing);
 	return status_of(job, rc);
@@ -354,6 +358,11 @@ result_finish(struct job *job)
 	done->status = job->ran.timed_out ? JOB_TIMEOUT : JOB_OK;
 	done->term_signal = (uint64_t)job->ran.term_signal;
 	done->has_term_signal = job->ran.term_signal != 0;
+	if (job->outcome->ignored_property != NULL && !job->ran.timed_out) {
+		error_set(&job->err, 0, "platform property '%.200s' means nothing here: ignored",
+		    job->outcome->ignored_property);
+		done_say(job, JOB_OK);
+	}
 	if (job->ran.timed_out) {
 		error_set(&job->err, 0, "its timeout ended it after %.1f s",
 		    (double)job->ran.elapsed_us / 1e6);

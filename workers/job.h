@@ -54,6 +54,7 @@ struct job_outcome {
 	struct message done;
 	bool disk_full; /* something failed for want of room */
 	bool host_proc; /* as in struct run_result; first time only */
+	const char *ignored_property; /* of the platform; NULL: none.  In the worker's arena */
 	bool has_sandbox;
 	struct sandbox sandbox;
 };

@@ -14,6 +14,18 @@ platform_has(const ReapiPlatform *platform, const char *name, const char *value)
 	return false;
 }
 
+const char *
+job_command_ignored_property(const ReapiAction *action, const ReapiCommand *command)
+{
+	const ReapiPlatform *platform =
+	    action->platform != NULL ? action->platform : command->platform;
+
+	for (size_t i = 0; platform != NULL && i < platform->n_properties; i++)
+		if (strcmp(platform->properties[i]->name, "ramet-guard") != 0)
+			return platform->properties[i]->name;
+	return NULL;
+}
+
 /* Relative to the input root, as staging wants them. */
 static void
 outputs_add(struct arena *arena, const char *cwd, char *const *paths, size_t count,

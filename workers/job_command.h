@@ -15,4 +15,7 @@ int job_command_run(struct arena *arena, const struct host_config *config,
     const ReapiAction *action, const ReapiCommand *command, struct run_request *ret_request,
     struct error_text *err);
 
+/* The first platform property that means nothing here, NULL if there is none: it is ignored. */
+const char *job_command_ignored_property(const ReapiAction *action, const ReapiCommand *command);
+
 #endif

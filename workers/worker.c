@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <vis.h>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -83,11 +84,32 @@ on_cancel_fd(void *arg)
 	return cancelled || worker->lost;
 }
 
+/* Each name once, and no more names than anybody means. */
+static void
+ignored_log(const char *name)
+{
+	enum { NAMES_MAX = 32, NAME_SIZE = 64 };
+	static char names[NAMES_MAX][NAME_SIZE];
+	static unsigned count;
+	char shown[4 * NAME_SIZE];
+
+	for (unsigned i = 0; i < count; i++)
+		if (strncmp(names[i], name, NAME_SIZE - 1) == 0)
+			return;
+	if (count == NAMES_MAX)
+		return;
+	strlcpy(names[count], name, NAME_SIZE);
+	strvis(shown, names[count++], VIS_CSTYLE | VIS_NL | VIS_TAB);
+	log_info("platform property '%s' means nothing here: ignored", shown);
+}
+
 static void
 outcome_log(const struct job_outcome *outcome)
 {
 	const struct msg_done *done = &outcome->done.done;
 
+	if (outcome->ignored_property != NULL)
+		ignored_log(outcome->ignored_property);
 	if (outcome->host_proc)
 		log_warn(
 		    "a fresh /proc was refused (a container's masks?): actions see the host's");
