@@ -3,14 +3,15 @@
 
 T ?=
 FUZZ_S ?= 3
+SKIP ?=
 CHECK_JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 CHECK_PLAN := $(BUILD)/check.plan
 RUN = tests/run --jobs $(CHECK_JOBS) --only '$(T)'
-PLAN = tests/plan --build '$(BUILD)' --fuzz-s $(FUZZ_S)
+PLAN = tests/plan --build '$(BUILD)' --fuzz-s $(FUZZ_S) --skip '$(SKIP)'
 SUB = @+$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(CHECK_JOBS)) \
 	WERROR=1 BUILD='$(BUILD)'
 
-.PHONY: tests-built fuzz-built unit scenario crash fuzz check check-built
+.PHONY: tests-built fuzz-built unit scenario bazel crash fuzz check check-built
 
 # Under tsan only what threads share: shared memory's tests and those below it.
 tests-built: $(if $(filter tsan,$(V)),$(filter $(O)/tests/unit/shm/%,$(UNIT_BIN)),$(UNIT_BIN))
@@ -21,6 +22,10 @@ unit: tests-built
 
 scenario: all
 	@$(PLAN) scenario > $(CHECK_PLAN)
+	@$(RUN) $(CHECK_PLAN)
+
+bazel: all
+	@$(PLAN) bazel > $(CHECK_PLAN)
 	@$(RUN) $(CHECK_PLAN)
 
 crash:
@@ -43,7 +48,7 @@ fuzz:
 	@$(RUN) $(CHECK_PLAN)
 
 check:
-	@sh mk/deps.sh check
+	@SKIP='$(SKIP)' sh mk/deps.sh check
 	@+$(MAKE) --no-print-directory check-built
 
 check-built:

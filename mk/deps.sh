@@ -1,11 +1,13 @@
 #!/bin/sh
 # Installs the packages that a target needs and that are missing: mk/deps.sh run|check|ci.
+# SKIP=bazel leaves out what only Bazel's tests need.
 # Quiet and quick when nothing is missing.  A plain user without sudo is told the one command.
 set -eu
 
 need_run='gcc make pkg-config libc6-dev libbsd-dev libmsgpack-dev libevent-dev libssl-dev
 libjansson-dev libprotobuf-c-dev protobuf-c-compiler libgrpc-dev libzstd-dev'
 need_check="$need_run clang libclang-rt-14-dev libcmocka-dev python3 mandoc git util-linux e2fsprogs"
+case " ${SKIP-} " in *" bazel "*) ;; *) need_check="$need_check bazel-bootstrap zip file" ;; esac
 need_ci="$need_check clang-format clang-tidy cppcheck shellcheck python3-venv"
 brew_run='pkgconf libbsd msgpack libevent openssl@3 jansson protobuf-c grpc zstd'
 brew_check="$brew_run cmocka"

@@ -3,7 +3,7 @@
 
 RUN_STATE := $(or $(RAMET_STATE),var)
 
-.PHONY: deps run run-built
+.PHONY: deps run run-built demo-bazel
 
 deps:
 	@sh mk/deps.sh run
@@ -17,3 +17,7 @@ run-built: all
 	    $(WARN) $(CFLAGS) -- $(PKG_LIBS) > $(BUILD)/selfbuild.jsonl
 	@$(BUILD)/bin/ramet --state $(RUN_STATE) batch $(BUILD)/selfbuild.jsonl
 	@echo "The host stays; stop it with: $(BUILD)/bin/ramet --state $(RUN_STATE) stop"
+
+# A Bazel build on the host that make run started.
+demo-bazel:
+	@sh tests/bazel/demo.sh $(RUN_STATE) $(BUILD)/demo-bazel
