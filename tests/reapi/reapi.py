@@ -778,8 +778,11 @@ class Host:
         self.clients = []
         pid = self.pid
         if pid and alive(pid):
-            os.kill(pid, signal.SIGKILL)
-            wait_for(f"the end of process {pid}", lambda: not alive(pid))
+            try:
+                self.stop()
+            except (AssertionError, subprocess.TimeoutExpired):
+                os.kill(pid, signal.SIGKILL)
+                wait_for(f"the end of process {pid}", lambda: not alive(pid))
         for path, names, _files in os.walk(self.directory):
             for name in names:
                 with contextlib.suppress(OSError):

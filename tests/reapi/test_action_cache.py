@@ -1,6 +1,5 @@
 """ActionCache: results asked for and given, and the blobs that they need."""
-import grpc
-from reapi import (blob_name, Code, digest, EMPTY, fresh, Host, Job, key, main, refused, same, shell,
+from reapi import (blob_name, Code, digest, EMPTY, fresh, grpc, Host, Job, key, main, refused, same, shell,
                    stderr_of, stdout_of, v2, wait_for)
 
 

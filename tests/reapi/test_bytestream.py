@@ -1,9 +1,8 @@
 """ByteStream: reading parts, writing and resuming, compressed blobs."""
 import time
 
-import grpc
-from reapi import (blob_name, bs, Code, compress, decompress, digest, EMPTY, fresh, in_threads, key, main,
-                   noise, PATIENCE, refused, resident, same, upload_name, v2, wait_for, write_requests,
+from reapi import (blob_name, bs, Code, compress, decompress, digest, EMPTY, fresh, grpc, in_threads, key,
+                   main, noise, PATIENCE, refused, resident, same, upload_name, v2, wait_for, write_requests,
                    Writer)
 
 WRONG = (Code.INVALID_ARGUMENT, Code.OUT_OF_RANGE, Code.FAILED_PRECONDITION, Code.ABORTED)

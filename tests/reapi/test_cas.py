@@ -2,8 +2,7 @@
 import os
 import time
 
-import grpc
-from reapi import (Blobs, Code, compress, decompress, digest, EMPTY, File, fresh, Host, key, Link, main,
+from reapi import (Blobs, Code, compress, decompress, digest, EMPTY, File, fresh, grpc, Host, key, Link, main,
                    noise, Package, refused, same, SHA256, tree, V2, v2, ZSTD)
 
 INVALID, NOT_FOUND = Code.INVALID_ARGUMENT.value[0], Code.NOT_FOUND.value[0]

@@ -1,10 +1,9 @@
 """grpc.health.v1 and server reflection."""
 import queue
 
-from google.protobuf import descriptor_pb2
-
 import reapi
-from reapi import Code, Host, Package, V2, health, main, make_pool, refused, same, shell, v2, wait_for
+from reapi import (Code, descriptor_pb2, health, Host, main, make_pool, Package, refused, same, shell, V2, v2,
+                   wait_for)
 
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
 CORE = [V2 + ".Capabilities", V2 + ".ContentAddressableStorage", V2 + ".ActionCache", V2 + ".Execution",

@@ -7,11 +7,10 @@ import threading
 import time
 import zlib
 
-import grpc
 import h2
-from reapi import (blob_name, bs, Client, Code, compress, DESCRIPTORS, digest, execute_status, fresh, health,
-                   Host, in_threads, main, noise, open_files, PATIENCE, refused, resident, same, shell,
-                   stdout_of, upload_name, V2, v2, wait_for, Writer, ZSTD)
+from reapi import (blob_name, bs, Client, Code, compress, DESCRIPTORS, digest, execute_status, fresh, grpc,
+                   health, Host, in_threads, main, noise, open_files, PATIENCE, refused, resident, same,
+                   shell, stdout_of, upload_name, V2, v2, wait_for, Writer, ZSTD)
 
 MB = 1 << 20
 THREADS_OWN = 16  # descriptors that threads of the gateway open when they are first needed
@@ -551,6 +550,19 @@ def test_gzip_bomb(host):
             if connection.stream_data(stream, h2.grpc_message(packed, compressed=1)):
                 connection.data(stream, b"", end=True)
             unharmed.look(1)
+
+
+def test_digests_that_begin_alike(client):
+    """Digests that were made to collide cost no more than others."""
+    def seconds(digests):
+        started = time.monotonic()
+        same("missing", len(client.missing(*digests)), len(digests))
+        return time.monotonic() - started
+
+    others = seconds([v2.Digest(hash=os.urandom(32).hex(), size_bytes=1) for _ in range(40000)])
+    for form in "{:064x}", "{:08x}" + "0" * 56, "a5" * 28 + "{:08x}":
+        alike = seconds([v2.Digest(hash=form.format(n), size_bytes=1) for n in range(40000)])
+        assert alike < 4 * others + 0.5, f"{alike:.2f} s, and {others:.2f} s for others"
 
 
 def test_requests_without_end(host):

@@ -3,8 +3,7 @@ import os
 import signal
 import time
 
-import grpc
-from reapi import (bs, Code, Host, main, refused, same, shell, STAGE, stderr_of, stdout_of, wait_for,
+from reapi import (bs, Code, grpc, Host, main, refused, same, shell, STAGE, stderr_of, stdout_of, wait_for,
                    write_requests)
 
 SLOW = "for n in 1 2 3 4 5; do echo line $n; echo err $n >&2; sleep 0.15; done"

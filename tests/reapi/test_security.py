@@ -7,9 +7,9 @@ import stat
 import subprocess
 import tempfile
 
-import grpc
-from reapi import (blob_name, Client, Code, compress, digest, EMPTY, fresh, health, Host, key, main, noise,
-                   PATIENCE, refused, refused_host, same, shell, Skip, stdout_of, upload_name, v2, wait_for)
+from reapi import (blob_name, Client, Code, compress, digest, EMPTY, fresh, grpc, health, Host, key, main,
+                   noise, PATIENCE, refused, refused_host, same, shell, Skip, stdout_of, upload_name, v2,
+                   wait_for)
 
 DISCONNECTED = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED)
 

@@ -3,8 +3,7 @@ import os
 import signal
 import time
 
-import grpc
-from reapi import alive, Code, Host, main, PATIENCE, refused, running, same, shell, stdout_of, wait_for
+from reapi import grpc, alive, Code, Host, main, PATIENCE, refused, running, same, shell, stdout_of, wait_for
 
 
 def wait_again(client, name, seconds=10):
