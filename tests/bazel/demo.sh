@@ -27,7 +27,8 @@ run() {
 	    sed -e '/^WARNING: The following rc files/d' -e '/^\/etc\/bazel/d'
 	[ ! -e "$dir/failed" ]
 }
-trap 'run shutdown' EXIT
+# What it made can then be deleted by make clean.
+trap 'run shutdown; chmod -R u+w "$dir/out"' EXIT
 remote="--config=remote --remote_executor=$address"
 # shellcheck disable=SC2086 # two words
 demo() {
