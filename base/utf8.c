@@ -80,3 +80,12 @@ utf8_clean(char *text)
 	}
 	return text;
 }
+
+char *
+ascii_clean(char *text)
+{
+	for (char *at = text; *at != '\0'; at++)
+		if ((unsigned char)*at < 0x20 || (unsigned char)*at >= 0x7f)
+			*at = '?';
+	return text;
+}

@@ -16,4 +16,8 @@ bool utf8_are_valid(const void *bytes, size_t len); /* no NUL at their end is ne
 /* Replaces each byte that is no part of a character by '?'.  Returns `text`. */
 char *utf8_clean(char *text);
 
+/* The same for what is not printable ASCII: a name from elsewhere on its way to a log or a label.
+ */
+char *ascii_clean(char *text);
+
 #endif

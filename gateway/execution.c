@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
+#include "base/utf8.h"
 #include "cas/action_cache.h"
 #include "gateway/execution_answer.h"
 #include "gateway/methods.h"
@@ -161,10 +161,7 @@ label_of(const struct rpc_call *call, struct arena *arena)
 	label = arena_printf(arena, "%.32s%s%.30s", metadata->action_mnemonic,
 	    metadata->action_mnemonic[0] != '\0' && metadata->target_id[0] != '\0' ? " " : "",
 	    metadata->target_id);
-	for (char *at = label; *at != '\0'; at++)
-		if ((unsigned char)*at < 0x20 || (unsigned char)*at >= 0x7f)
-			*at = '?';
-	return label;
+	return ascii_clean(label);
 }
 
 static void

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <vis.h>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "ipc/channel.h"
 #include "shm/counters.h"
 #include "workers/job.h"
@@ -91,7 +91,7 @@ ignored_log(const char *name)
 	enum { NAMES_MAX = 32, NAME_SIZE = 64 };
 	static char names[NAMES_MAX][NAME_SIZE];
 	static unsigned count;
-	char shown[4 * NAME_SIZE];
+	char shown[NAME_SIZE];
 
 	for (unsigned i = 0; i < count; i++)
 		if (strncmp(names[i], name, NAME_SIZE - 1) == 0)
@@ -99,8 +99,8 @@ ignored_log(const char *name)
 	if (count == NAMES_MAX)
 		return;
 	strlcpy(names[count], name, NAME_SIZE);
-	strvis(shown, names[count++], VIS_CSTYLE | VIS_NL | VIS_TAB);
-	log_info("platform property '%s' means nothing here: ignored", shown);
+	strlcpy(shown, names[count++], sizeof(shown));
+	log_info("platform property '%s' means nothing here: ignored", ascii_clean(shown));
 }
 
 static void
