@@ -17,6 +17,5 @@ outputs_of "$links/bin" >local
 diff local remote || fail "local (<) and remote (>) outputs differ"
 
 expect_counter actions_failed 0
-expect_counter actions_errors 0
-check_idle
+check_healthy
 stop_host

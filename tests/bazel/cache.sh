@@ -47,5 +47,5 @@ same "actions that ran, without one blob" "$(processes remote)" 1
 expect_counter actions_done $((done + 1))
 [ -n "$(find "$RAMET_STATE/cas" -name "$lost")" ] || fail "the blob $lost did not come back"
 [ ! -e "$links/bin/gen/large.bin" ] || fail "an output was read that was not wanted"
-check_idle
+check_healthy
 stop_host

@@ -32,6 +32,7 @@ must_wait_for 10 another_gateway
 alive "$slow" || fail "the action died with the gateway"
 wait $build || fail "a build whose gateway was killed"
 expect_counter actions_done 1
+expect_counter operations_adopted 1
 
 # In the thick of it.
 build 3.151 //...
@@ -41,6 +42,8 @@ for try in 1 2; do
 	must_wait_for 10 another_gateway
 done
 wait $build || fail "a build whose gateway was killed twice"
+expect_counter gateway_restarts 3
+expect_counter worker_deaths 0
 outputs_of "$links/bin" | grep -v odd/slow >restarted
 
 bazel_clean

@@ -86,6 +86,14 @@ check_cas() {
 	[ ! -s bad_blobs ] || fail "blobs whose bytes are not their name's: $(cat bad_blobs)"
 }
 
+# What a host looks like at the end when no process of it died.
+check_healthy() {
+	expect_counter gateway_restarts 0
+	expect_counter worker_deaths 0
+	expect_counter actions_errors 0
+	check_idle
+}
+
 start_listening() {
 	rm -f "$RAMET_STATE/listening"
 	start_listening_at=${1:-grpc://127.0.0.1:0}

@@ -25,6 +25,5 @@ contains "with properties" "$(said)" "1 test passes"
 same "tests elsewhere" "$(processes linux-sandbox)" 0
 
 expect_counter actions_failed 0
-expect_counter actions_errors 0
-check_idle
+check_healthy
 stop_host
