@@ -24,11 +24,14 @@ mix(const struct digest_map *map, const struct digest *digest)
 	uint64_t words[DIGEST_HASH_BYTES / sizeof(uint64_t)], mixed = map->seed;
 
 	memcpy(words, digest->hash, sizeof(words));
+	/* After each word every bit depends on every other: a product moves bits up, a shift down. */
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		mixed = (mixed ^ words[i]) * UINT64_C(0x9e3779b97f4a7c15);
-		mixed ^= mixed >> 29;
+		mixed ^= words[i];
+		mixed = (mixed ^ (mixed >> 32)) * UINT64_C(0xd6e8feb86659fd93);
+		mixed = (mixed ^ (mixed >> 32)) * UINT64_C(0xd6e8feb86659fd93);
+		mixed ^= mixed >> 32;
 	}
-	return mixed ^ (mixed >> 32);
+	return mixed;
 }
 
 static struct digest_map_cell *

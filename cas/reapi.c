@@ -32,15 +32,22 @@ decode_free(void *data, void *pointer)
 }
 
 void *
-reapi_decode(
-    struct arena *arena, const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t len)
+reapi_decode_within(struct arena *arena, const ProtobufCMessageDescriptor *type,
+    const uint8_t *data, size_t len, size_t memory_max)
 {
-	struct decode_memory memory = {.arena = arena, .left = DECODE_MEMORY_MAX};
+	struct decode_memory memory = {.arena = arena, .left = memory_max};
 	ProtobufCAllocator allocator = {decode_alloc, decode_free, &memory};
 
 	if (wire_check(type, data, len, NULL) != 0)
 		return NULL;
 	return protobuf_c_message_unpack(type, &allocator, len, data);
+}
+
+void *
+reapi_decode(
+    struct arena *arena, const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t len)
+{
+	return reapi_decode_within(arena, type, data, len, DECODE_MEMORY_MAX);
 }
 
 void *

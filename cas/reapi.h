@@ -50,6 +50,10 @@ char *arena_printf(struct arena *arena, const char *format, ...)
 /* NULL: not such a message.  The bytes may be freed afterwards. */
 void *reapi_decode(
     struct arena *arena, const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t len);
+/* The same; what it may become in memory is bounded: 2 bytes of an empty submessage are 64 there.
+ */
+void *reapi_decode_within(struct arena *arena, const ProtobufCMessageDescriptor *type,
+    const uint8_t *data, size_t len, size_t memory_max);
 #define REAPI_DECODE(arena, lower_name, data, len)                                                 \
 	reapi_decode((arena), &build__bazel__remote__execution__v2__##lower_name##__descriptor,    \
 	    (data), (len))

@@ -8,7 +8,20 @@
 #include "gateway/service.h"
 #include "gateway/zstd.h"
 
-enum { PACK_BYTES_MIN = 1024 }; /* smaller blobs are not worth packing */
+enum {
+	PACK_BYTES_MIN = 1024, /* smaller blobs are not worth packing */
+	BATCH_COUNT_MAX = 20000,
+};
+
+/* Each has an answer of its own, many times as long as the least that asks for it. */
+static bool
+count_fits(struct rpc_call *call, size_t count)
+{
+	if (count <= BATCH_COUNT_MAX)
+		return true;
+	rpc_finish(call, RPC_INVALID_ARGUMENT, "more than %d blobs in one batch", BATCH_COUNT_MAX);
+	return false;
+}
 
 /* Each missing one once, however often it was asked for. */
 static int
@@ -142,6 +155,8 @@ update_fits(struct rpc_call *call, const ReapiBatchUpdateBlobsRequest *request)
 {
 	uint64_t total = 0;
 
+	if (!count_fits(call, request->n_requests))
+		return false;
 	for (size_t i = 0; i < request->n_requests; i++)
 		if (!batch_fits(call, &total, request->requests[i]->digest))
 			return false;
@@ -257,6 +272,8 @@ read_fits(struct rpc_call *call, const ReapiBatchReadBlobsRequest *request)
 {
 	uint64_t total = 0;
 
+	if (!count_fits(call, request->n_digests))
+		return false;
 	for (size_t i = 0; i < request->n_digests; i++)
 		if (!batch_fits(call, &total, request->digests[i]))
 			return false;

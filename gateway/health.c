@@ -19,7 +19,8 @@ struct health_watch {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static LIST_HEAD(, health_watch) watches = LIST_HEAD_INITIALIZER(watches);
+LIST_HEAD(health_watches, health_watch);
+static struct health_watches watches = LIST_HEAD_INITIALIZER(watches);
 
 /* "" is the whole server; else the service's name up to the last '/' of one of its methods. */
 static bool

@@ -29,6 +29,7 @@
 #include "gateway/link.h"
 #include "gateway/methods.h"
 #include "gateway/operations.h"
+#include "gateway/privileges.h"
 #include "gateway/rpc.h"
 #include "gateway/service.h"
 #include "gateway/tls.h"
@@ -416,6 +417,7 @@ main(int argc, char **argv, char **envp)
 	static struct process process;
 	struct timeval now = {0, 0};
 	struct stat st;
+	int rc;
 
 	setproctitle_init(argc, argv, envp);
 	if (argc > 1 || fstat(CHANNEL_FD, &st) != 0 || !S_ISSOCK(st.st_mode))
@@ -423,9 +425,12 @@ main(int argc, char **argv, char **envp)
 		    RAMET_VERSION);
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);
-	files_allow();
 	log_open(STDERR_FILENO, LOG_LEVEL_INFO);
 	log_name("gateway");
+	files_allow();
+	rc = privileges_drop();
+	if (rc != 0)
+		log_warn("privileges stay as they are: %s", strerror(-rc));
 	process.gateway.base = event_base_new();
 	if (process.gateway.base == NULL ||
 	    link_open(

@@ -18,7 +18,7 @@ enum {
 	ID_SIZE = 37,
 	WATCH = 1, /* keeps the action alive */
 	FOLLOW = 2, /* only looks at its output */
-	ENDED_MAX = 4096,
+	ENDED_MAX = 1024,
 };
 
 struct watcher {

@@ -106,6 +106,12 @@ file_has(const FileDescriptor *file, const char *symbol)
 	return false;
 }
 
+static bool
+file_is(const FileDescriptor *file, const char *name)
+{
+	return strcmp(file->name, name) == 0;
+}
+
 static void
 say_error(struct arena *arena, ReflectionResponse *response, enum rpc_code code, const char *text)
 {
@@ -139,7 +145,7 @@ add_with_needs(const struct schemas *schemas, size_t index, bool *added,
 
 static void
 say_file(struct arena *arena, const struct schemas *schemas, ReflectionResponse *response,
-    const char *name, const char *symbol)
+    bool (*fits)(const FileDescriptor *file, const char *wanted), const char *wanted)
 {
 	Grpc__Reflection__V1__FileDescriptorResponse *answer =
 	    reapi_new(arena, REFLECTION_TYPE(file_descriptor_response));
@@ -148,8 +154,7 @@ say_file(struct arena *arena, const struct schemas *schemas, ReflectionResponse 
 	answer->file_descriptor_proto =
 	    arena_alloc(arena, (schemas->count + 1) * sizeof(*answer->file_descriptor_proto));
 	for (size_t i = 0; i < schemas->count; i++)
-		if (name != NULL ? strcmp(schemas->files[i]->name, name) == 0
-				 : file_has(schemas->files[i], symbol)) {
+		if (fits(schemas->files[i], wanted)) {
 			add_with_needs(schemas, i, added, answer);
 			break;
 		}
@@ -207,10 +212,10 @@ respond(struct arena *arena, ReflectionRequest *request, ReflectionResponse *res
 		say_services(arena, response);
 		break;
 	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_BY_FILENAME:
-		say_file(arena, &schemas, response, request->file_by_filename, NULL);
+		say_file(arena, &schemas, response, file_is, request->file_by_filename);
 		break;
 	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL:
-		say_file(arena, &schemas, response, NULL, request->file_containing_symbol);
+		say_file(arena, &schemas, response, file_has, request->file_containing_symbol);
 		break;
 	default:
 		say_error(arena, response, RPC_NOT_FOUND, "there are no extensions here");

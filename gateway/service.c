@@ -13,7 +13,12 @@
 #include "gateway/resource_name.h"
 #include "shm/usage.h"
 
-enum { ROOM_SURPLUS_MIN = 32 << 20 };
+enum {
+	ROOM_SURPLUS_MIN = 32 << 20,
+	/* Honest requests grow by a factor of two or three when they are decoded. */
+	DECODED_MIN = 1 << 20,
+	DECODED_TIMES = 8,
+};
 
 static pthread_key_t cas_key;
 static pthread_once_t cas_key_made = PTHREAD_ONCE_INIT;
@@ -82,7 +87,8 @@ service_decode(struct rpc_call *call, struct arena *arena, const ProtobufCMessag
 	void *message = NULL;
 
 	if (wire_check_strict(type, data, len, &field) == 0)
-		message = reapi_decode(arena, type, data, len);
+		message =
+		    reapi_decode_within(arena, type, data, len, DECODED_MIN + DECODED_TIMES * len);
 	if (message == NULL && field != NULL)
 		rpc_finish(call, RPC_INVALID_ARGUMENT, "%s: '%s' is no UTF-8, or has a NUL in it",
 		    type->short_name, field);

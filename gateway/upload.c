@@ -223,6 +223,9 @@ upload_leave(struct uploads *uploads, struct upload *upload, uint64_t turn)
 	}
 	keep = upload->listed && upload->writer != NULL;
 	if (keep) {
+		/* The next call begins a stream of its own; a window may be megabytes. */
+		ZSTD_freeDCtx(upload->unpacker);
+		upload->unpacker = NULL;
 		upload->idle_since_us = clock_monotonic_us();
 		TAILQ_INSERT_TAIL(&uploads->idle, upload, idle_link);
 		if (++uploads->idle_count > UPLOADS_IDLE_MAX)
@@ -281,11 +284,6 @@ begin(struct upload *upload)
 {
 	int rc;
 
-	if (upload->name.zstd && upload->unpacker == NULL) {
-		upload->unpacker = ZSTD_createDCtx();
-		if (upload->unpacker == NULL)
-			return -ENOMEM;
-	}
 	frame_restart(upload);
 	rc = cas_writer_open(upload->uploads->cas, &upload->name.digest, &upload->writer);
 	return rc;
@@ -308,6 +306,11 @@ unpack(struct upload *upload, const void *data, size_t len)
 	ZSTD_inBuffer in = {data, len, 0};
 	bool more = len > 0;
 	int rc = buffer == NULL ? -ENOMEM : 0;
+
+	if (upload->unpacker == NULL)
+		upload->unpacker = ZSTD_createDCtx();
+	if (upload->unpacker == NULL)
+		rc = -ENOMEM;
 
 	while (rc == 0 && more) {
 		ZSTD_outBuffer out = {buffer, UNPACK_BUFFER, 0};

@@ -80,7 +80,7 @@ for source in base/*.c shm/*.c ipc/*.c cas/*.c $(echo "$made" | tr ' ' '\n' | gr
 	compile "$source"
 	case $source in
 	tools/*) tool="$tool $source" ;;
-	gateway/* | $schemas.c) gateway="$gateway $source" ;;
+	gateway/* | "$schemas.c") gateway="$gateway $source" ;;
 	workers/* | janitor/* | supervisor/*) daemon="$daemon $source" ;;
 	*) tool="$tool $source" && daemon="$daemon $source" && gateway="$gateway $source" ;;
 	esac

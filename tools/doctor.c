@@ -11,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tools/host.h"
 #include "base/self.h"
+#include "tools/host.h"
 
 enum { DOCTOR_JSON = OPTION_FIRST };
 static const struct option doctor_options[] = {

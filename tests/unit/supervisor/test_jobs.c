@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "ipc/peer.h"
 #include "supervisor/client.h"
 #include "supervisor/jobs.h"
-#include "ipc/peer.h"
 #include "supervisor/supervisor.h"
 #include "tests/cmocka_wrap.h"
 
