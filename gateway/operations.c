@@ -612,7 +612,8 @@ operations_tick(struct operations *operations)
 		if (is_orphan(operations, operation, now_us))
 			orphan_cancel(operations, operation);
 		again = again || operation->following > 0 ||
-		    (operation->unwatched_since_us != 0 && !operation->view.is_cancelled);
+		    (operation->unwatched_since_us != 0 && !operation->view.is_cancelled &&
+			!operation->view.is_done);
 		if (may_go(operation, now_us)) {
 			say_job(operations, MSG_forget, operation->job);
 			unlist(operations, operation);
