@@ -29,7 +29,8 @@ each_form_comes_back_as_it_was(void **state)
 	    {"grpc://127.0.0.1:8980", ADDRESS_GRPC, "127.0.0.1", 8980, ""},
 	    {"grpc://localhost:0", ADDRESS_GRPC, "localhost", 0, ""},
 	    {"grpc://0.0.0.0:1", ADDRESS_GRPC, "0.0.0.0", 1, ""},
-	    {"grpcs://build-host.example.com:65535", ADDRESS_GRPCS, "build-host.example.com", 65535, ""},
+	    {"grpcs://build-host.example.com:65535", ADDRESS_GRPCS, "build-host.example.com", 65535,
+		""},
 	    {"grpcs://[::1]:443", ADDRESS_GRPCS, "::1", 443, ""},
 	    {"grpc://[fe80::1%eth0]:7", ADDRESS_GRPC, "fe80::1%eth0", 7, ""},
 	    {"unix:/run/ramet.sock", ADDRESS_UNIX, "", 0, "/run/ramet.sock"},
@@ -53,12 +54,13 @@ static void
 what_is_no_address(void **state)
 {
 	static const char *const bad[] = {"127.0.0.1:8980", "http://127.0.0.1:1", "grpc:/x:1",
-	    "grpc://", "grpc://:80", "grpc://host", "grpc://host:", "grpc://host:x", "grpc://host:-1",
-	    "grpc://host:+1", "grpc://host: 1", "grpc://host:1 ", "grpc://host:65536",
-	    "grpc://host:99999999999999999999", "grpc://::1:80", "grpc://[::1:80", "grpc://::1]:80",
-	    "grpc://[]:80", "grpc://[[::1]]:80", "grpc://ho st:80", "grpc://host/path:80",
-	    "grpc://user@host:80", "grpc://h\xc3\xb6st:80", "GRPC://host:80", "unix:", "unix",
-	    "defaults", ",grpc://host:80"};
+	    "grpc://", "grpc://:80", "grpc://host", "grpc://host:", "grpc://host:x",
+	    "grpc://host:-1", "grpc://host:+1", "grpc://host: 1", "grpc://host:1 ",
+	    "grpc://host:65536", "grpc://host:99999999999999999999", "grpc://::1:80",
+	    "grpc://[::1:80", "grpc://::1]:80", "grpc://[]:80", "grpc://[[::1]]:80",
+	    "grpc://ho st:80", "grpc://host/path:80", "grpc://user@host:80",
+	    "grpc://h\xc3\xb6st:80", "GRPC://host:80", "unix:", "unix", "defaults",
+	    ",grpc://host:80"};
 	struct address address;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
