@@ -349,6 +349,8 @@ jobs_cancel(struct supervisor *host, struct job *job)
 {
 	struct message message = {.type = MSG_cancel};
 
+	if (job->ended != NULL) /* its end and the gateway's wish have crossed */
+		return;
 	if (job->worker == NULL) {
 		job_end(host, job, JOB_CANCELLED, "cancelled while it was queued");
 		return;
