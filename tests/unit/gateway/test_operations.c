@@ -12,7 +12,7 @@ open_host(void **state)
 {
 	for (size_t i = 0; i < 8; i++)
 		calls[i] = call_new(&host.gateway, &method);
-	return host_open(state);
+	return host_open_bare(state);
 }
 
 static void

@@ -20,12 +20,16 @@ name_of(const char *id, size_t len, bool zstd)
 	return name;
 }
 
+/* Bytes that no test before has stored: neither alike everywhere nor without pattern. */
 static int
-open_host(void **state)
+other_blob(void **state)
 {
-	for (size_t i = 0; i < SIZE; i++) /* neither alike everywhere nor without pattern */
-		blob[i] = (uint8_t)(i * i / 977 + i / 4096);
-	return host_open(state);
+	static uint8_t test;
+
+	test++;
+	for (size_t i = 0; i < SIZE; i++)
+		blob[i] = (uint8_t)(i * i / 977 + i / 4096 + test);
+	return 0;
 }
 
 static struct upload *
@@ -436,7 +440,7 @@ threads(void **state)
 	assert_int_equal(temporaries(), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_host, host_close)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, other_blob, host_renew)
 
 int
 main(void)
@@ -459,5 +463,5 @@ main(void)
 	    TEST(threads),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, host_open, host_close);
 }
