@@ -1,5 +1,7 @@
 #include <sys/xattr.h>
 
+#include <pthread.h>
+
 #include "tests/unit/cas/cas_fixture.h"
 
 static void
@@ -495,6 +497,85 @@ test_concurrent_puts(void **state)
 	assert_int_equal(folder_count(f->state_fd, "cas/tmp"), 0);
 }
 
+static void
+test_put_expected(void **state)
+{
+	struct fixture *f = *state;
+	struct digest digest = digest_of("hello", 5), wrong = digest, short_one = digest;
+
+	wrong.hash[31] ^= 1;
+	short_one.size_bytes = 4;
+	assert_int_equal(cas_put_expected(f->cas, "hello", 5, &wrong), -EBADMSG);
+	assert_int_equal(cas_put_expected(f->cas, "hello", 5, &short_one), -EBADMSG);
+	assert_int_equal(cas_put_expected(f->cas, "hellO", 5, &digest), -EBADMSG);
+	assert_int_equal(cas_put_expected(f->cas, "", 0, &digest), -EBADMSG);
+	assert_int_equal(usage_blobs(cas_usage(f->cas)), 0);
+	assert_int_equal(cas_put_expected(f->cas, "hello", 5, &digest), 0);
+	assert_int_equal(cas_has(f->cas, &digest), 1);
+	assert_int_equal(cas_put_expected(f->cas, "hello", 5, &digest), 0); /* it is there */
+	assert_int_equal(usage_blobs(cas_usage(f->cas)), 1);
+	assert_int_equal(cas_put_expected(f->cas, "", 0, &digest_empty), 0);
+	assert_int_equal(folder_count(f->state_fd, "cas/tmp"), 0);
+}
+
+enum { WRITERS = 4, WRITES = 40 };
+
+/* Writers of one handle, each another thread's at a time. */
+struct writing {
+	struct cas *cas;
+	struct cas_writer *writers[WRITES];
+	unsigned number;
+	bool commit;
+	int rc;
+};
+
+static void *
+write_some(void *arg)
+{
+	struct writing *writing = arg;
+
+	for (unsigned i = 0; writing->rc == 0 && i < WRITES; i++) {
+		char text[64];
+		size_t len = (size_t)snprintf(text, sizeof(text), "%u %u", writing->number % 2, i);
+
+		if (!writing->commit)
+			writing->rc = cas_writer_open(writing->cas, NULL, &writing->writers[i]);
+		if (writing->rc == 0)
+			writing->rc = cas_writer_write(writing->writers[i], text, len);
+		if (writing->rc == 0 && writing->commit)
+			writing->rc = cas_writer_commit(writing->writers[i], NULL);
+	}
+	return NULL;
+}
+
+static void
+test_writers_of_many_threads(void **state)
+{
+	struct fixture *f = *state;
+	struct writing writings[WRITERS] = {0};
+	pthread_t threads[WRITERS];
+
+	for (int commit = 0; commit < 2; commit++) {
+		for (unsigned i = 0; i < WRITERS; i++) {
+			/* begun by one thread, ended by another */
+			unsigned other = commit ? (i + 1) % WRITERS : i;
+
+			writings[other].cas = f->cas;
+			writings[other].number = other;
+			writings[other].commit = commit;
+			assert_int_equal(
+			    pthread_create(&threads[i], NULL, write_some, &writings[other]), 0);
+		}
+		for (unsigned i = 0; i < WRITERS; i++)
+			assert_int_equal(pthread_join(threads[i], NULL), 0);
+	}
+	for (unsigned i = 0; i < WRITERS; i++)
+		assert_int_equal(writings[i].rc, 0);
+	/* those of the first and third thread are the same, and so the others' */
+	assert_int_equal(usage_blobs(cas_usage(f->cas)), 2 * WRITES);
+	assert_int_equal(folder_count(f->state_fd, "cas/tmp"), 0);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int
@@ -523,6 +604,8 @@ main(void)
 	    T(test_drop_takes_both_names),
 	    T(test_read_only_handle),
 	    T(test_concurrent_puts),
+	    T(test_put_expected),
+	    T(test_writers_of_many_threads),
 	};
 
 	return cmocka_run_group_tests_name("cas/store", tests, NULL, NULL);

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 
+#include "base/fs.h"
 #include "tests/unit/shm/shm_test.h"
 
 enum {
@@ -346,6 +347,62 @@ test_boot_is_noticed(void **state)
 	assert_false(region_booted_since(f->region));
 }
 
+/* A process that inherited nothing finds the same file, writes its own slot, and repairs nothing.
+ */
+static void
+test_join(void **state)
+{
+	struct fixture *f = *state;
+	struct error_text err = {""};
+	struct region *joined;
+	struct slot_info info;
+	uint64_t instance;
+
+	fixture_open(f, ENTRIES, 0);
+	instance = region_instance(f->region);
+	slot_assign(f->region, SLOT_GATEWAY);
+	fixture_slot(f, SLOT_WORKER_FIRST);
+	assert_int_equal(region_join(f->fd, instance, &joined, &err), 0);
+	assert_true(region_is_writable(joined));
+	assert_int_equal(region_instance(joined), instance);
+	assert_int_equal(region_entry_count(joined), region_entry_count(f->region));
+	slot_activate(joined, SLOT_GATEWAY, getpid());
+	COUNTER_ADD(slot_at(joined, SLOT_GATEWAY), calls, 7);
+	assert_int_equal(test_counter(f->region, COUNTER_calls), 7);
+	slot_read(f->region, SLOT_GATEWAY, &info);
+	assert_int_equal(info.state, SLOT_ACTIVE);
+	slot_read(joined, SLOT_WORKER_FIRST, &info);
+	assert_int_equal(info.state, SLOT_ACTIVE); /* not given back, as an open would */
+	region_close(joined);
+	slot_read(f->region, SLOT_GATEWAY, &info);
+	assert_int_equal(info.state, SLOT_ACTIVE);
+}
+
+static void
+test_join_of_another(void **state)
+{
+	struct fixture *f = *state;
+	struct error_text err = {""};
+	struct region *joined = NULL;
+	uint64_t instance;
+
+	assert_int_equal(region_join(f->fd, 1, &joined, &err), -ENOENT);
+	fixture_open(f, ENTRIES, 0);
+	instance = region_instance(f->region);
+	assert_int_equal(region_join(f->fd, instance + 1, &joined, &err), -ESTALE);
+	assert_non_null(strstr(err.text, "another"));
+	/* a host that was started anew beside this one has put another file there */
+	assert_int_equal(unlinkat(f->fd, "index", 0), 0);
+	region_close(f->region);
+	fixture_open(f, ENTRIES, 0);
+	assert_int_equal(region_join(f->fd, instance, &joined, &err), -ESTALE);
+	assert_null(joined);
+	assert_int_equal(unlinkat(f->fd, "index", 0), 0);
+	assert_int_equal(fs_write_atomic(f->fd, "index", "rubbish", 7, 0600), 0);
+	assert_int_equal(region_join(f->fd, instance, &joined, &err), -EPROTO);
+	assert_null(joined);
+}
+
 int
 main(void)
 {
@@ -358,6 +415,8 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_repair_at_open, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_boot_is_noticed, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_join, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_join_of_another, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -203,6 +203,38 @@ test_kill_and_repair(void **state)
 	assert_int_equal(test_counter(f->region, COUNTER_slot_repairs), 120);
 }
 
+/* Only while its owner runs just that job is a sandbox the job's. */
+static void
+test_sandbox_of_job(void **state)
+{
+	struct fixture *f = *state;
+	struct slot *slot = fixture_slot(f, SLOT_WORKER_FIRST);
+	struct slot_repaired repaired;
+
+	assert_int_equal(slot_sandbox_of_job(f->region, SLOT_WORKER_FIRST, 0), 0);
+	assert_int_equal(slot_sandbox_of_job(f->region, SLOT_WORKER_FIRST, 5), 0);
+	slot_set_job(slot, 5);
+	assert_int_equal(slot_sandbox_of_job(f->region, SLOT_WORKER_FIRST, 5), 0);
+	slot_set_sandbox(slot, 99);
+	assert_int_equal(slot_sandbox_of_job(f->region, SLOT_WORKER_FIRST, 5), 99);
+	assert_int_equal(slot_sandbox_of_job(f->region, SLOT_WORKER_FIRST, 4), 0);
+	assert_int_equal(slot_sandbox_of_job(f->region, SLOT_WORKER_FIRST, 0), 0);
+	assert_int_equal(slot_sandbox_of_job(f->region, SLOT_WORKER_FIRST + 1, 5), 0);
+	slot_set_sandbox(slot, 0);
+	assert_int_equal(slot_sandbox_of_job(f->region, SLOT_WORKER_FIRST, 5), 0);
+	slot_set_sandbox(slot, 100);
+	slot_clear_action(slot);
+	assert_int_equal(slot_sandbox_of_job(f->region, SLOT_WORKER_FIRST, 5), 0);
+	/* one that was killed at its job leaves nothing to be found */
+	slot_set_job(slot, 6);
+	slot_repair(f->region, SLOT_WORKER_FIRST, &repaired);
+	assert_int_equal(repaired.sandbox, 100);
+	fixture_slot(f, SLOT_WORKER_FIRST);
+	slot_set_sandbox(slot, 101);
+	assert_int_equal(slot_sandbox_of_job(f->region, SLOT_WORKER_FIRST, 6), 0);
+	slot_set_sandbox(slot, 0);
+}
+
 int
 main(void)
 {
@@ -211,6 +243,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_retire_gives_back, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_last_words, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_kill_and_repair, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_sandbox_of_job, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

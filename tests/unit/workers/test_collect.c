@@ -538,6 +538,75 @@ test_node_properties(void **state)
 	assert_int_equal(properties->unix_mode->value, 0640);
 }
 
+/* A name or a link's target that is not UTF-8 has no place in a result; a file's bytes may be any.
+ */
+static void
+test_names_that_are_not_utf8(void **state)
+{
+	struct fixture *f = *state;
+
+	make_dir(f, "d");
+	make_file(f, "d/caf\xc3\xa9", "\xff\xfe", 0644);
+	assert_int_equal(COLLECT(f, "d"), 0);
+	make_dir(f, "e");
+	make_dir(f, "e/below");
+	make_file(f, "e/below/latin\xe9", "x", 0644);
+	assert_int_equal(COLLECT(f, "e"), -EINVAL);
+	assert_non_null(strstr(f->err.text, "e/below/latin"));
+	assert_non_null(strstr(f->err.text, "UTF-8"));
+	make_dir(f, "g");
+	make_link(f, "g/link", "to\xff");
+	assert_int_equal(COLLECT(f, "g"), -EINVAL);
+	assert_non_null(strstr(f->err.text, "UTF-8"));
+	make_link(f, "link", "to\xff");
+	assert_int_equal(COLLECT(f, "link"), -EINVAL);
+	assert_non_null(strstr(f->err.text, "UTF-8"));
+}
+
+/* By the older lists: files that are to be files, directories that are to be directories. */
+static int
+collect_older(struct fixture *f, const char *file, const char *directory, int exit_code)
+{
+	static char *files[1], *directories[1];
+
+	files[0] = arena_strdup(f->arena, file);
+	directories[0] = arena_strdup(f->arena, directory);
+	f->command->n_output_paths = 0;
+	f->command->output_files = files;
+	f->command->n_output_files = file[0] != '\0';
+	f->command->output_directories = directories;
+	f->command->n_output_directories = directory[0] != '\0';
+	f->result = REAPI_NEW(f->arena, action_result);
+	f->result->exit_code = exit_code;
+	f->err.text[0] = '\0';
+	return collect_outputs(
+	    f->cas, f->arena, NULL, &f->sandbox, &f->request, f->result, &f->stats, &f->err);
+}
+
+static void
+test_outputs_of_another_kind(void **state)
+{
+	struct fixture *f = *state;
+
+	make_file(f, "file", "x", 0644);
+	make_file(f, "other", "x", 0644);
+	make_dir(f, "dir");
+	make_dir(f, "dir2");
+	make_link(f, "link", "file");
+	assert_int_equal(collect_older(f, "dir", "", 0), COLLECT_UNMET);
+	assert_non_null(strstr(f->err.text, "output dir is a directory, and was to be a file"));
+	assert_int_equal(collect_older(f, "", "file", 0), COLLECT_UNMET);
+	assert_non_null(strstr(f->err.text, "output file is a file, and was to be a directory"));
+	/* one that failed has what there is */
+	assert_int_equal(collect_older(f, "dir2", "other", 1), 0);
+	assert_int_equal(f->result->n_output_directories, 1);
+	assert_int_equal(f->result->n_output_files, 1);
+	/* what fits, what is not there, and a symlink, which is either */
+	assert_int_equal(collect_older(f, "link", "dir", 0), 0);
+	assert_int_equal(f->result->n_output_directories, 1);
+	assert_int_equal(collect_older(f, "absent", "link", 0), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -561,6 +630,8 @@ main(void)
 	    TEST(test_too_deep),
 	    TEST(test_logs),
 	    TEST(test_node_properties),
+	    TEST(test_names_that_are_not_utf8),
+	    TEST(test_outputs_of_another_kind),
 	};
 
 	return cmocka_run_group_tests_name("collect", tests, NULL, NULL);

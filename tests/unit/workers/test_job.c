@@ -181,6 +181,71 @@ test_success_is_cached(void **state)
 	client_end(&client);
 }
 
+/* Of each instance its own: what is stored under one key is found under that key alone. */
+static void
+test_cached_under_another_key(void **state)
+{
+	struct client client = client_new("echo keyed");
+	struct msg_run run = {.job = 7, .attempt = 1};
+	struct digest keys[2] = {{.hash = {1}, .size_bytes = 3}, {.hash = {2}, .size_bytes = 3}};
+	ReapiActionResult *result;
+
+	client_put(&client);
+	run.action = client.digest;
+	run.has_cache_key = true;
+	for (int round = 0; round < 4; round++) {
+		run.cache_key = keys[round % 2];
+		job_run(&worker, &run, &client.outcome);
+		assert_int_equal(client.outcome.done.done.status, JOB_OK);
+		assert_int_equal(client.outcome.done.done.cached, round >= 2);
+		client_end(&client);
+	}
+	assert_int_equal(action_cache_get(worker.cas, arena, &keys[0], &result), 0);
+	assert_int_equal(action_cache_get(worker.cas, arena, &client.digest, &result), -ENOENT);
+	run.has_cache_key = false;
+	job_run(&worker, &run, &client.outcome);
+	assert_false(client.outcome.done.done.cached);
+	client_end(&client);
+}
+
+static void
+test_unknown_node_property(void **state)
+{
+	struct client client = client_new("true");
+	static char mtime[] = "mtime", other[] = "colour";
+	char *wished[] = {mtime, other};
+
+	client.command->output_node_properties = wished;
+	client.command->n_output_node_properties = 2;
+	client_put(&client);
+	assert_int_equal(client_run(&client)->status, JOB_INVALID);
+	assert_non_null(strstr(message_of(&client.outcome.done.done), "colour"));
+	client_end(&client);
+	client.command->n_output_node_properties = 1;
+	client_put(&client);
+	assert_int_equal(client_run(&client)->status, JOB_OK);
+	client_end(&client);
+}
+
+/* A directory where a file was asked for: the action went well, its client did not get its wish. */
+static void
+test_output_of_another_kind(void **state)
+{
+	struct client client = client_new("mkdir out");
+	static char out[] = "out";
+	char *files[] = {out};
+
+	client.command->output_files = files;
+	client.command->n_output_files = 1;
+	client_put(&client);
+	for (int i = 0; i < 2; i++) { /* and nothing of it is cached */
+		assert_int_equal(client_run(&client)->status, JOB_UNMET);
+		assert_non_null(
+		    strstr(message_of(&client.outcome.done.done), "out is a directory"));
+		client_end(&client);
+	}
+}
+
 static void
 test_failure_is_not_cached(void **state)
 {
@@ -439,6 +504,9 @@ run_all(enum isolation isolation)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_success_is_cached),
+	    cmocka_unit_test(test_cached_under_another_key),
+	    cmocka_unit_test(test_unknown_node_property),
+	    cmocka_unit_test(test_output_of_another_kind),
 	    cmocka_unit_test(test_failure_is_not_cached),
 	    cmocka_unit_test(test_do_not_cache),
 	    cmocka_unit_test(test_missing_blobs_are_all_listed),
