@@ -79,7 +79,8 @@ raw_keep(struct live_output *live, const ProtobufCBinaryData *raw)
 {
 	live->raw = malloc(raw->len + 1);
 	CHECK(live->raw != NULL);
-	memcpy(live->raw, raw->data, raw->len);
+	if (raw->len > 0)
+		memcpy(live->raw, raw->data, raw->len);
 	live->raw_len = raw->len;
 }
 
