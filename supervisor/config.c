@@ -218,6 +218,19 @@ set_text(const struct setting *setting, void *place, const char *value, struct e
 	return 0;
 }
 
+/* Says which setting it was, as the others do. */
+static int
+set_file(const struct setting *setting,
+    int (*take)(char *text, size_t size, const char *value, struct error_text *err), void *place,
+    const char *value, struct error_text *err)
+{
+	struct error_text why = {""};
+
+	return take(place, setting->max, value, &why) == 0
+	    ? 0
+	    : error_set(err, -EINVAL, "%s: %s", setting->help.name, why.text);
+}
+
 int
 config_set(struct settings *settings, const char *name, const char *value, struct error_text *err)
 {
@@ -246,9 +259,9 @@ config_set(struct settings *settings, const char *name, const char *value, struc
 	case KIND_HTTP:
 		return config_set_http(place, setting->max, value, err);
 	case KIND_FILE:
-		return config_set_file(place, setting->max, value, err);
+		return set_file(setting, config_set_file, place, value, err);
 	case KIND_PEM:
-		return config_set_pem(place, setting->max, value, err);
+		return set_file(setting, config_set_pem, place, value, err);
 	}
 	return set_text(setting, place, value, err);
 }
