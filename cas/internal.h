@@ -31,7 +31,8 @@ struct cas {
 	bool reflink_refused; /* by the volume itself, so not asked again */
 	struct usage *usage; /* NULL: read-only and none there */
 	struct hasher *hasher;
-	uint64_t stored_bytes; /* new to the store through this handle */
+	/* New to the store through this handle; its writers may be of several threads. */
+	_Atomic uint64_t stored_bytes;
 	uint8_t *buffer; /* COPY_BUFFER_SIZE bytes, on first need */
 };
 

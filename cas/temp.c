@@ -141,7 +141,8 @@ rename_new(struct cas *cas, struct temp *temp, const struct digest *digest, bool
 			temp->name[0] = '\0';
 			CRASH_POINT(blob_renamed);
 			usage_add(cas->usage, 1, digest->size_bytes);
-			cas->stored_bytes += (uint64_t)digest->size_bytes;
+			atomic_fetch_add_explicit(
+			    &cas->stored_bytes, (uint64_t)digest->size_bytes, memory_order_relaxed);
 			return 0;
 		}
 		if (rc != -EEXIST)

@@ -390,12 +390,11 @@ static void *
 race(void *arg)
 {
 	struct racer *racer = arg;
-	struct resource_name own = name_of("own", 50000 + racer->number, false),
-			     shared = name_of("shared", 70000, racer->number % 2 == 0);
+	struct resource_name shared = name_of("shared", 70000, false);
 
-	own.zstd = false;
-	shared.zstd = false;
-	for (int i = 0; i < 20; i++) {
+	for (unsigned i = 0; i < 20; i++) {
+		size_t len = 5000 + 100 * racer->number + i;
+		struct resource_name own = name_of("own", len, false);
 		uint64_t turn;
 		struct upload *upload = take(&shared, &turn);
 		int64_t at;
@@ -408,7 +407,7 @@ race(void *arg)
 		leave(upload, turn);
 		(void)uploads_find(host.gateway.uploads, &shared, &at);
 		upload = take(&own, &turn);
-		assert_int_equal(upload_write(upload, turn, 0, blob, 50000 + racer->number), 0);
+		assert_int_equal(upload_write(upload, turn, 0, blob, len), 0);
 		assert_int_equal(upload_commit(upload, turn), 0);
 		leave(upload, turn);
 		uploads_expire(host.gateway.uploads, 3600);
@@ -428,7 +427,7 @@ threads(void **state)
 		assert_int_equal(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
 	}
 	for (unsigned i = 0; i < 4; i++) {
-		struct resource_name own = name_of("own", 50000 + i, false);
+		struct resource_name own = name_of("own", 5000 + 100 * i + 19, false);
 
 		assert_int_equal(pthread_join(racers[i].thread, NULL), 0);
 		expect_stored(&own.digest);
