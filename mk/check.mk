@@ -13,8 +13,9 @@ SUB = @+$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,
 
 .PHONY: tests-built fuzz-built unit scenario bazel crash fuzz check check-built
 
-# Under tsan only what threads share: shared memory's tests and those below it.
-tests-built: $(if $(filter tsan,$(V)),$(filter $(O)/tests/unit/shm/%,$(UNIT_BIN)),$(UNIT_BIN))
+# Under tsan only what threads share, as tests/plan has it.
+TSAN_UNIT := shm/% gateway/test_operations gateway/test_upload
+tests-built: $(if $(filter tsan,$(V)),$(filter $(patsubst %,$(O)/tests/unit/%,$(TSAN_UNIT)),$(UNIT_BIN)),$(UNIT_BIN))
 
 unit: tests-built
 	@$(PLAN) unit:$(notdir $(O)) > $(CHECK_PLAN)
@@ -34,12 +35,14 @@ crash:
 	@$(RUN) $(CHECK_PLAN)
 
 .PHONY: crash-built
-crash-built: $(O)/bin/rametd $(O)/bin/ramet
+crash-built: $(O)/bin/rametd $(O)/bin/ramet $(O)/bin/ramet-gateway
 
 # tests/fuzz/fuzz_<what>.c is one libFuzzer program, linked with every layer (V=fuzz CC=clang).
 FUZZ_BIN := $(patsubst %.c,$(O)/%,$(wildcard tests/fuzz/fuzz_*.c))
 fuzz-built: $(FUZZ_BIN)
 $(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(patsubst %,$(O)/lib%.a,tools $(LIBS_supervisor))
+	$(LINK) -fsanitize=fuzzer
+$(O)/tests/fuzz/fuzz_gateway $(O)/tests/fuzz/fuzz_resource_name: $(O)/tests/fuzz/%: $(O)/tests/fuzz/%.o $(call layer_libs,gateway)
 	$(LINK) -fsanitize=fuzzer
 
 fuzz:

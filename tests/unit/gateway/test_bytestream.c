@@ -251,16 +251,16 @@ what_is_not_taken(void **state)
 static void
 limits(void **state)
 {
-	const char *name = name_of("uploads/u7/blobs");
 	struct rpc_call *call = write_new();
 	struct message message;
 
 	host.gateway.limits.cas_size = 1000;
-	say(call, name, 0, blob, 10, false);
+	digest.size_bytes = 100 << 20; /* far more than the store may hold */
+	say(call, name_of("uploads/u7/blobs"), 0, blob, 10, false);
 	expect_code(call, RPC_RESOURCE_EXHAUSTED);
 	call_free(call);
 	assert_true(link_next(&message));
-	assert_int_equal(message.type, MSG_disk_full);
+	assert_int_equal(message.type, MSG_sweep);
 	digest.size_bytes = (1 << 30) + 1;
 	call = write_new();
 	say(call, name_of("uploads/u8/blobs"), 0, blob, 10, false);

@@ -307,7 +307,7 @@ static void
 what_it_may_not_say(void **state)
 {
 	static const enum msg_type types[] = {MSG_hello, MSG_stop, MSG_resize, MSG_adopt, MSG_serve,
-	    MSG_listen, MSG_sweep, MSG_run, MSG_started};
+	    MSG_listen, MSG_run, MSG_started};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		struct message message = {.type = types[i]};
