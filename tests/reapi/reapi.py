@@ -643,7 +643,8 @@ class Host:
     """A host on a state directory of its own."""
 
     def __init__(self, *options, listen="grpc://127.0.0.1:0", workers=2, start=True):
-        self.options = ["--workers", str(workers)] + list(options)
+        self.options = ["--workers", str(workers)] + os.environ.get("REAPI_HOST_OPTIONS", "").split()
+        self.options += options
         self.listen, self.clients = listen, []
         self.directory = tempfile.mkdtemp(prefix="ramet-test.")
         os.chmod(self.directory, 0o755)
@@ -781,7 +782,8 @@ class Host:
             try:
                 self.stop()
             except (AssertionError, subprocess.TimeoutExpired):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
                 wait_for(f"the end of process {pid}", lambda: not alive(pid))
         for path, names, _files in os.walk(self.directory):
             for name in names:

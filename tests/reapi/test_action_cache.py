@@ -179,7 +179,8 @@ def test_blobs_gone(host, client):
 def test_inline(client):
     """stdout, stderr and files are inlined when asked for; files, and text that is long, only then."""
     out, err = b"out\n" * 20000, b"err\n" * 20000
-    job = shell("yes out | head -n 20000; yes err | head -n 20000 >&2; echo f >f; echo g >g", outputs=["f", "g"])
+    job = shell("yes out | head -n 20000; yes err | head -n 20000 >&2; echo f >f; echo g >g",
+                outputs=["f", "g"])
     client.run(job)
     got = client.cached(job)
     same("not asked for", (got.stdout_raw, got.stderr_raw, {f.contents for f in got.output_files}),

@@ -1,5 +1,6 @@
 """Capabilities: what the gateway says it can do, and that it can."""
-from reapi import grpc, Code, decompress, digest, Host, main, noise, Package, refused, same, SHA256, V2, v2, ZSTD
+from reapi import (grpc, Code, decompress, digest, Host, main, noise, Package, refused, same, SHA256, V2, v2,
+                   ZSTD)
 
 RESERVED = ["blobs", "uploads", "actions", "actionResults", "operations", "capabilities", "compressed-blobs"]
 

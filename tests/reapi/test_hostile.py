@@ -122,6 +122,24 @@ def test_slow_readers(host):
         client.close()
 
 
+def test_slow_readers_of_packed_blobs(host):
+    """The same of compressed blobs."""
+    with Unharmed(host, 160 * MB) as unharmed:
+        client = Client(host.address)
+        data = noise(MB) * 64
+        client.write(upload_name(digest(data)), data, chunk=MB)
+        name = blob_name(digest(data), compressor="zstd")
+        request = bs.ReadRequest(resource_name=name).SerializeToString()
+        connections = [h2.Connection(host.address, receive_buffer=4096) for _ in range(64)]
+        for connection in connections:
+            connection.call(READ, request)
+        unharmed.look(1)
+        check_serving(host)
+        for connection in connections:
+            connection.socket.close()
+        client.close()
+
+
 def test_slow_readers_with_wide_windows(host):
     """The same over one connection whose windows are wide open."""
     with Unharmed(host, 96 * MB) as unharmed:
@@ -497,7 +515,8 @@ def every_method():
             for method in service.method:
                 if method.name != "Watch":
                     yield (f"/{file.package}.{service.name}/{method.name}", "_".join(
-                        "stream" if s else "unary" for s in (method.client_streaming, method.server_streaming)))
+                        "stream" if s else "unary" for s in (method.client_streaming,
+                                                             method.server_streaming)))
 
 
 def test_deep_messages(host, client):
@@ -599,6 +618,52 @@ def test_empty_messages_without_end(host):
             future.result(PATIENCE)
         except grpc.RpcError:
             pass
+
+
+def test_queue_flood():
+    """Hundreds of actions that wait for one worker, and whose client goes away."""
+    with Host("--orphan-grace", "200", workers=1) as host, Unharmed(host):
+        client = Client(host.address)
+        blocker = shell("sleep 68.25")
+        jobs = [shell("true") for _ in range(600)]
+        client.upload(*(b for j in [blocker] + jobs for b in j.blobs.values()))
+        succeeded = host.counter("actions_succeeded")
+        executions = [client.execute(blocker).until("EXECUTING")]
+        executions += [client.execute(job) for job in jobs]
+        for execution in executions[1:]:
+            execution.next()
+        wait_for("all of them in the queue", lambda: host.counter("actions_queued") >= len(jobs))
+        client.close()
+        host.wait_counter("actions_queued", 0)
+        host.wait_counter("actions_running", 0)
+        run, cancelled = host.counter("actions_succeeded") - succeeded, host.counter("actions_cancelled")
+        same("run or cancelled", run + cancelled, len(jobs) + 1)
+        assert run < len(jobs) // 4, f"{run} were run for nobody"  # (some, while the others are told)
+
+
+def test_no_growth(host):
+    """Rounds of calls of every kind: the later ones cost no more memory."""
+    def one_round():
+        with Client(host.address) as client:
+            for _ in range(100):
+                data = fresh(20000)
+                client.write(upload_name(digest(data)), data)
+                client.write(upload_name(digest(data + b"z"), compressor="zstd"), compress(data + b"z"))
+                client.read(blob_name(digest(data)))
+                client.read(blob_name(digest(data), compressor="zstd"))
+                client.batch_read(digest(data))
+                client.missing(digest(data), digest(fresh()))
+            for _ in range(40):
+                job = shell("echo hello; echo a >a", outputs=["a"])
+                execution = client.run(job)
+                client.cached(job)
+                client.wait(execution.name).finish()
+                client.get_tree(job.root)
+        return resident(host.gateway)
+
+    sizes = [one_round() for _ in range(4)]
+    print(f"  {[s >> 10 for s in sizes]} KB")
+    assert sizes[-1] - sizes[1] < 8 * MB, f"{(sizes[-1] - sizes[1]) >> 10} KB more after two rounds"
 
 
 def test_execute_flood(host):

@@ -217,6 +217,18 @@ def test_tls_beside_plain():
         capabilities(host.client(address=plain))
 
 
+def test_tls_texts():
+    """Certificate and key may be given as they are instead of in files."""
+    with Certificates() as certificates:
+        cert, private, authority = (certificates.bytes(n).decode() for n in ("server.pem", "server.key",
+                                                                             "ca.pem"))
+        for newline in "\n", "\\n":
+            with Host("--tls-cert", cert.replace("\n", newline), "--tls-key", private.replace("\n", newline),
+                      "--tls-client-ca", authority.replace("\n", newline),
+                      listen="grpcs://127.0.0.1:0") as host:
+                capabilities(host.client(credentials=certificates.credentials(name="client")))
+
+
 def test_tls_files():
     """Certificates that are not there, not whole, or not given: the host does not start, and says which."""
     with Certificates() as certificates:
