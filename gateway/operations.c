@@ -18,7 +18,6 @@ enum {
 	ID_SIZE = 37,
 	WATCH = 1, /* keeps the action alive */
 	FOLLOW = 2, /* only looks at its output */
-	ENDED_MAX = 1024,
 };
 
 struct watcher {
@@ -513,7 +512,7 @@ bound_ended(struct operations *operations)
 	struct operation *operation, *next;
 
 	for (operation = TAILQ_FIRST(&operations->all);
-	     operation != NULL && operations->ended > ENDED_MAX; operation = next) {
+	     operation != NULL && operations->ended > OPERATIONS_ENDED_MAX; operation = next) {
 		next = TAILQ_NEXT(operation, link);
 		if (!operation->view.is_done)
 			continue;

@@ -27,7 +27,12 @@
 #include "gateway/rpc.h"
 #include "ipc/messages.h"
 
-enum { OPERATION_NAME_SIZE = 512, RETAIN_S = 600, RETAIN_DELIVERED_S = 30 };
+enum {
+	OPERATION_NAME_SIZE = 512,
+	RETAIN_S = 600,
+	RETAIN_DELIVERED_S = 30,
+	OPERATIONS_ENDED_MAX = 1024, /* the oldest are forgotten */
+};
 
 struct operation;
 

@@ -337,7 +337,6 @@ ended_ones_stay_for_a_while(void **state)
 static void
 ended_ones_are_bounded(void **state)
 {
-	enum { ENDED_MAX = 4096 };
 	struct operation_wish wish = wish_of(1);
 	struct operation *first = start(&wish, 0, false), *operation;
 	uint64_t first_job = expect(MSG_submit).submit.job;
@@ -346,7 +345,7 @@ ended_ones_are_bounded(void **state)
 	strlcpy(name, operation_name(first), sizeof(name));
 	done(first_job, JOB_OK);
 	wish.alone = true; /* no other is looked for, which takes its time */
-	for (unsigned i = 0; i < ENDED_MAX - 1; i++) {
+	for (unsigned i = 0; i < OPERATIONS_ENDED_MAX - 1; i++) {
 		operation = start(&wish, 1, false);
 		done(expect(MSG_submit).submit.job, JOB_OK);
 		leave(operation, 1, true);
