@@ -29,7 +29,7 @@ LIST_HEAD(watcher_list, watcher);
 
 struct operation {
 	RB_ENTRY(operation) by_name, by_job;
-	TAILQ_ENTRY(operation) link; /* in the list of all */
+	TAILQ_ENTRY(operation) link; /* in the list of the live, or of the ended */
 	char name[OPERATION_NAME_SIZE], id[ID_SIZE];
 	char *instance;
 	uint64_t job;
@@ -58,8 +58,8 @@ struct operations {
 	pthread_mutex_t lock;
 	struct operation_names names;
 	struct operation_jobs jobs;
-	struct operation_list all; /* the oldest first */
-	unsigned live, ended;
+	struct operation_list live, ended; /* the oldest first */
+	unsigned live_count, ended_count;
 	uint64_t last_job;
 };
 
@@ -90,7 +90,8 @@ operations_new(struct gateway *gateway)
 	pthread_mutex_init(&operations->lock, NULL);
 	RB_INIT(&operations->names);
 	RB_INIT(&operations->jobs);
-	TAILQ_INIT(&operations->all);
+	TAILQ_INIT(&operations->live);
+	TAILQ_INIT(&operations->ended);
 	return operations;
 }
 
@@ -105,6 +106,20 @@ put(struct operation *operation)
 }
 
 static void
+live_remove(struct operations *operations, struct operation *operation)
+{
+	TAILQ_REMOVE(&operations->live, operation, link);
+	operations->live_count--;
+}
+
+static void
+ended_remove(struct operations *operations, struct operation *operation)
+{
+	TAILQ_REMOVE(&operations->ended, operation, link);
+	operations->ended_count--;
+}
+
+static void
 unlist(struct operations *operations, struct operation *operation)
 {
 	if (!operation->listed)
@@ -112,11 +127,10 @@ unlist(struct operations *operations, struct operation *operation)
 	operation->listed = false;
 	RB_REMOVE(operation_names, &operations->names, operation);
 	RB_REMOVE(operation_jobs, &operations->jobs, operation);
-	TAILQ_REMOVE(&operations->all, operation, link);
 	if (operation->view.is_done)
-		operations->ended--;
+		ended_remove(operations, operation);
 	else
-		operations->live--;
+		live_remove(operations, operation);
 	put(operation);
 }
 
@@ -127,7 +141,8 @@ operations_free(struct operations *operations)
 
 	if (operations == NULL)
 		return;
-	while ((operation = TAILQ_FIRST(&operations->all)) != NULL)
+	while ((operation = TAILQ_FIRST(&operations->live)) != NULL ||
+	    (operation = TAILQ_FIRST(&operations->ended)) != NULL)
 		unlist(operations, operation);
 	pthread_mutex_destroy(&operations->lock);
 	free(operations);
@@ -170,9 +185,9 @@ list(struct operations *operations, struct operation *operation)
 {
 	CHECK(RB_INSERT(operation_names, &operations->names, operation) == NULL);
 	CHECK(RB_INSERT(operation_jobs, &operations->jobs, operation) == NULL);
-	TAILQ_INSERT_TAIL(&operations->all, operation, link);
+	TAILQ_INSERT_TAIL(&operations->live, operation, link);
 	operation->listed = true;
-	operations->live++;
+	operations->live_count++;
 }
 
 static void
@@ -233,8 +248,8 @@ find_same(struct operations *operations, const struct operation_wish *wish)
 
 	if (wish->alone)
 		return NULL;
-	TAILQ_FOREACH_REVERSE(operation, &operations->all, operation_list, link)
-	if (!operation->view.is_done && !operation->alone && !operation->view.is_cancelled &&
+	TAILQ_FOREACH_REVERSE(operation, &operations->live, operation_list, link)
+	if (!operation->alone && !operation->view.is_cancelled &&
 	    digest_equal(&operation->action, &wish->action) &&
 	    strcmp(operation->instance, wish->instance) == 0 &&
 	    (operation->skip_cache_lookup || !wish->skip_cache_lookup))
@@ -509,13 +524,10 @@ done_keep(struct operation *operation, const struct message *done)
 static void
 bound_ended(struct operations *operations)
 {
-	struct operation *operation, *next;
+	struct operation *operation;
 
-	for (operation = TAILQ_FIRST(&operations->all);
-	     operation != NULL && operations->ended > OPERATIONS_ENDED_MAX; operation = next) {
-		next = TAILQ_NEXT(operation, link);
-		if (!operation->view.is_done)
-			continue;
+	while (operations->ended_count > OPERATIONS_ENDED_MAX) {
+		operation = TAILQ_FIRST(&operations->ended);
 		say_job(operations, MSG_forget, operation->job);
 		unlist(operations, operation);
 	}
@@ -536,8 +548,9 @@ end(struct operations *operations, uint64_t job, const struct message *done)
 			operation->view.is_done = true;
 			operation->view.done = &operation->done.done;
 			operation->ended_us = clock_monotonic_us();
-			operations->live--;
-			operations->ended++;
+			live_remove(operations, operation);
+			TAILQ_INSERT_TAIL(&operations->ended, operation, link);
+			operations->ended_count++;
 			changed(operation, &wakes);
 			bound_ended(operations);
 		}
@@ -573,15 +586,14 @@ may_go(const struct operation *operation, uint64_t now_us)
 {
 	uint64_t retain_s = operation->delivered ? RETAIN_DELIVERED_S : RETAIN_S;
 
-	return operation->view.is_done && operation->watching == 0 && operation->following == 0 &&
+	return operation->watching == 0 && operation->following == 0 &&
 	    now_us - operation->ended_us >= retain_s * 1000000;
 }
 
 static bool
 is_orphan(const struct operations *operations, const struct operation *operation, uint64_t now_us)
 {
-	return !operation->view.is_done && !operation->view.is_cancelled &&
-	    operation->unwatched_since_us != 0 &&
+	return !operation->view.is_cancelled && operation->unwatched_since_us != 0 &&
 	    now_us - operation->unwatched_since_us >=
 	    (uint64_t)operations->gateway->limits.orphan_grace_ms * 1000;
 }
@@ -595,6 +607,18 @@ orphan_cancel(struct operations *operations, struct operation *operation)
 	say_job(operations, MSG_cancel, operation->job);
 }
 
+static bool
+tick_live(struct operations *operations, struct operation *operation, uint64_t now_us,
+    struct wakes *wakes)
+{
+	if (operation->following > 0)
+		wakes_add(wakes, operation, FOLLOW);
+	if (is_orphan(operations, operation, now_us))
+		orphan_cancel(operations, operation);
+	return operation->following > 0 ||
+	    (operation->unwatched_since_us != 0 && !operation->view.is_cancelled);
+}
+
 bool
 operations_tick(struct operations *operations)
 {
@@ -604,19 +628,12 @@ operations_tick(struct operations *operations)
 	bool again = false;
 
 	pthread_mutex_lock(&operations->lock);
-	TAILQ_FOREACH_SAFE(operation, &operations->all, link, next)
-	{
-		if (operation->following > 0)
-			wakes_add(&wakes, operation, FOLLOW);
-		if (is_orphan(operations, operation, now_us))
-			orphan_cancel(operations, operation);
-		again = again || operation->following > 0 ||
-		    (operation->unwatched_since_us != 0 && !operation->view.is_cancelled &&
-			!operation->view.is_done);
-		if (may_go(operation, now_us)) {
-			say_job(operations, MSG_forget, operation->job);
-			unlist(operations, operation);
-		}
+	TAILQ_FOREACH(operation, &operations->live, link)
+		again = tick_live(operations, operation, now_us, &wakes) || again;
+	TAILQ_FOREACH_SAFE(operation, &operations->ended, link, next)
+	if (may_go(operation, now_us)) {
+		say_job(operations, MSG_forget, operation->job);
+		unlist(operations, operation);
 	}
 	pthread_mutex_unlock(&operations->lock);
 	wakes_do(&wakes);
@@ -629,7 +646,7 @@ operations_live(struct operations *operations)
 	unsigned live;
 
 	pthread_mutex_lock(&operations->lock);
-	live = operations->live;
+	live = operations->live_count;
 	pthread_mutex_unlock(&operations->lock);
 	return live;
 }

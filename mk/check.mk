@@ -11,7 +11,7 @@ PLAN = tests/plan --build '$(BUILD)' --fuzz-s $(FUZZ_S) --skip '$(SKIP)'
 SUB = @+$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(CHECK_JOBS)) \
 	WERROR=1 BUILD='$(BUILD)'
 
-.PHONY: tests-built fuzz-built unit scenario bazel crash fuzz check check-built
+.PHONY: tests-built fuzz-built unit scenario reapi bazel crash fuzz check check-built
 
 # Under tsan only what threads share, as tests/plan has it.
 TSAN_UNIT := shm/% gateway/test_operations gateway/test_upload
@@ -23,6 +23,10 @@ unit: tests-built
 
 scenario: all
 	@$(PLAN) scenario > $(CHECK_PLAN)
+	@$(RUN) $(CHECK_PLAN)
+
+reapi: all
+	@$(PLAN) reapi > $(CHECK_PLAN)
 	@$(RUN) $(CHECK_PLAN)
 
 bazel: all
