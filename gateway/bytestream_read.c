@@ -101,7 +101,7 @@ unpacked_fill(struct read_state *read)
 
 /* One message's worth of the frame. */
 static int
-pack(struct read_state *read, uint8_t *data, size_t size, size_t *ret_len)
+pack(struct read_state *read, void *data, size_t size, size_t *ret_len)
 {
 	ZSTD_outBuffer out = {data, size, 0};
 	int rc = 0;

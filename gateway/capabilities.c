@@ -23,7 +23,7 @@ priorities(struct arena *arena, int min, int max)
 	range->min_priority = min;
 	range->max_priority = max;
 	all->n_priorities = 1;
-	all->priorities = arena_alloc(arena, sizeof(range));
+	all->priorities = arena_alloc(arena, sizeof(void *));
 	all->priorities[0] = range;
 	return all;
 }

@@ -62,8 +62,7 @@ say_missing(struct cas *cas, struct arena *arena, const struct msg_done *done, R
 
 	if (!done->has_missing || cas_read(cas, &done->missing, MISSING_TEXT_MAX, &text, &len) != 0)
 		return;
-	failure->violations =
-	    arena_alloc(arena, (VIOLATIONS_MAX + 1) * sizeof(*failure->violations));
+	failure->violations = arena_alloc(arena, (VIOLATIONS_MAX + 1) * sizeof(void *));
 	for (const char *at = (const char *)text;
 	     *at != '\0' && failure->n_violations < VIOLATIONS_MAX; at += strcspn(at, "\n")) {
 		at += *at == '\n';
@@ -73,7 +72,7 @@ say_missing(struct cas *cas, struct arena *arena, const struct msg_done *done, R
 	}
 	free(text);
 	status->n_details = 1;
-	status->details = arena_alloc(arena, sizeof(*status->details));
+	status->details = arena_alloc(arena, sizeof(void *));
 	status->details[0] = service_any(arena, &failure->base);
 }
 

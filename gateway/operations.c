@@ -424,8 +424,7 @@ wakes_add(struct wakes *wakes, const struct operation *operation, int kinds)
 			continue;
 		if (wakes->count == wakes->room) {
 			wakes->room = wakes->room == 0 ? 16 : 2 * wakes->room;
-			wakes->calls =
-			    reallocarray(wakes->calls, wakes->room, sizeof(*wakes->calls));
+			wakes->calls = reallocarray(wakes->calls, wakes->room, sizeof(void *));
 			CHECK(wakes->calls != NULL);
 		}
 		rpc_hold(watcher->call);

@@ -38,7 +38,7 @@ schemas_read(struct arena *arena, struct schemas *ret_schemas)
 	if (schemas.set == NULL)
 		return false;
 	schemas.count = schemas.set->n_file;
-	schemas.files = arena_alloc(arena, (schemas.count + 1) * sizeof(*schemas.files));
+	schemas.files = arena_alloc(arena, (schemas.count + 1) * sizeof(void *));
 	for (size_t i = 0; i < schemas.count; i++) {
 		schemas.files[i] =
 		    reapi_decode(arena, &google__protobuf__file_descriptor_proto__descriptor,
@@ -177,7 +177,7 @@ say_services(struct arena *arena, ReflectionResponse *response)
 
 	for (at = methods_all; *at != NULL; at++)
 		count++;
-	answer->service = arena_alloc(arena, (count + 1) * sizeof(*answer->service));
+	answer->service = arena_alloc(arena, (count + 1) * sizeof(void *));
 	for (at = methods_all; *at != NULL; at++) {
 		char *name = arena_strdup(arena, (*at)->path + 1);
 		bool known = false;
