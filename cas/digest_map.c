@@ -24,7 +24,8 @@ mix(const struct digest_map *map, const struct digest *digest)
 	uint64_t words[DIGEST_HASH_BYTES / sizeof(uint64_t)], mixed = map->seed;
 
 	memcpy(words, digest->hash, sizeof(words));
-	/* After each word every bit depends on every other: a product moves bits up, a shift down. */
+	/* After each word every bit depends on every other: a product moves bits up, a shift down.
+	 */
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		mixed ^= words[i];
 		mixed = (mixed ^ (mixed >> 32)) * UINT64_C(0xd6e8feb86659fd93);
