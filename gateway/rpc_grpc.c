@@ -780,7 +780,7 @@ rpc_server_start(
 	server->queue = grpc_completion_queue_create_for_next(NULL);
 	server->server = server_new(config);
 	grpc_server_register_completion_queue(server->server, server->queue, NULL);
-	mask = umask(077); /* a unix socket is its owner's */
+	mask = umask(0177); /* a unix socket is its owner's */
 	for (size_t i = 0; rc == 0 && i < config->address_count; i++)
 		rc = address_bind(server, i, err);
 	umask(mask);
