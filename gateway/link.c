@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "ipc/peer.h"
 
@@ -61,8 +62,12 @@ parcel_send(struct link *link, const struct parcel *parcel)
 	struct message message;
 
 	CHECK(message_decode(parcel->body, parcel->len, &message) == 0);
+	if (message.type == MSG_submit)
+		CRASH_POINT(gateway_submitted);
 	if (link->peer != NULL)
 		peer_send(link->peer, &message);
+	if (message.type == MSG_forget)
+		CRASH_POINT(gateway_forgot);
 }
 
 static void

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "gateway/link.h"
 
@@ -481,6 +482,7 @@ operations_on_adopt(struct operations *operations, const struct msg_adopt *adopt
 		operations->last_job = adopt->job;
 	pthread_mutex_unlock(&operations->lock);
 	COUNTER_ADD(operations->gateway->slot, operations_adopted, 1);
+	CRASH_POINT(gateway_adopting);
 	return 0;
 }
 
@@ -562,6 +564,7 @@ end(struct operations *operations, uint64_t job, const struct message *done)
 int
 operations_on_done(struct operations *operations, const struct message *done)
 {
+	CRASH_POINT(gateway_end_untold);
 	return end(operations, done->done.job, done);
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/fault.h"
 
 enum { UNPACK_BUFFER = 128 << 10 };
 
@@ -368,6 +369,7 @@ upload_commit(struct upload *upload, uint64_t turn)
 	if (rc == 0 && upload->frame_open)
 		rc = -EBADMSG;
 	if (rc == 0) {
+		CRASH_POINT(upload_written);
 		rc = cas_writer_commit(upload->writer, NULL);
 		upload->writer = NULL;
 	}

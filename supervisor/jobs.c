@@ -148,6 +148,7 @@ ended_keep(struct supervisor *host, struct job *job, const struct message *done)
 	TAILQ_INSERT_TAIL(&host->ended, job, arrival_link);
 	if (++host->ended_count > JOBS_ENDED_MAX)
 		ended_free(host, TAILQ_FIRST(&host->ended));
+	CRASH_POINT(supervisor_ended_kept);
 	return 0;
 }
 

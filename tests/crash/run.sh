@@ -8,6 +8,13 @@ need_linux "looks into /proc"
 point=${1:?usage: run.sh POINT}
 grep -q "^CRASH($point," "$top/base/crash_points.def" || fail "$point is no crash point"
 hit=$work/armed/hit
+case $point in
+gateway_* | upload_* | supervisor_ended_kept)
+	# shellcheck source=tests/crash/gateway.sh
+	. "$top/tests/crash/gateway.sh"
+	exit
+	;;
+esac
 
 # Enough of everything: a tree worth caching, outputs, and a store and an index small enough that
 # the janitor has to evict.
