@@ -49,7 +49,7 @@ ramet run -- /bin/true || fail "an action beside the gateway"
 
 # Requests leave nothing behind in it.
 before=$(files_of "$gateway")
-for n in 1 2 3 4 5 6 7 8 9 10; do
+for n in 1 2 3 4; do
 	says /metrics 200 || fail "metrics, again"
 done
 few_files() { [ "$(files_of "$gateway")" -le "$before" ]; }
@@ -93,7 +93,7 @@ client=$!
 must_wait_for 10 is_running "sleep 1.87"
 host=$(host_pid)
 gateway=$(gateway_pid)
-ramet stop --drain
+kill -TERM "$host"
 must_wait_for 5 says /readyz "503 draining"
 says /healthz "200 ok" || fail "healthz while it drains: $(http /healthz)"
 wait $client || fail "the last action: $(cat err)"
