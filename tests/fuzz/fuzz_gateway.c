@@ -78,6 +78,7 @@ method_of(uint8_t number)
 
 	while (methods_all[count] != NULL)
 		count++;
+	CHECK(count > 0);
 	return methods_all[number % count];
 }
 

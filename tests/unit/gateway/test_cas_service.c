@@ -149,7 +149,7 @@ batch_new(size_t room)
 {
 	ReapiBatchUpdateBlobsRequest *request = REAPI_NEW(host.arena, batch_update_blobs_request);
 
-	request->requests = arena_alloc(host.arena, room * sizeof(*request->requests));
+	request->requests = arena_alloc(host.arena, room * sizeof(void *));
 	return request;
 }
 
@@ -160,7 +160,7 @@ batch_add(
 	ReapiBatchUpdateRequest *one = REAPI_NEW(host.arena, batch_update_blobs_request__request);
 
 	one->digest = digest == NULL ? NULL : digest_new(digest);
-	one->data = (ProtobufCBinaryData){len, data};
+	one->data = (ProtobufCBinaryData){len, (uint8_t *)(uintptr_t)data};
 	request->requests[request->n_requests++] = one;
 	return one;
 }

@@ -598,7 +598,7 @@ result_with_file(const char *path, const ReapiDigest *digest)
 
 	file->path = arena_strdup(host.arena, path);
 	file->digest = (ReapiDigest *)(uintptr_t)digest;
-	result->output_files = arena_alloc(host.arena, sizeof(file));
+	result->output_files = arena_alloc(host.arena, sizeof(void *));
 	result->output_files[0] = file;
 	result->n_output_files = 1;
 	return result;
