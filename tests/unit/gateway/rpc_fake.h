@@ -3,13 +3,14 @@
  * and what is sent either way is kept to be looked at.
  *
  * One inclusion a program: it defines the functions of both headers, so the linker takes neither
- * rpc_grpc.o nor link.o.  What a handler must not do ends the program (CHECK): send while something
- * is being sent, wake, read twice.
+ * rpc_grpc.o nor link.o.  What a handler must not do ends the program (CHECK), or hangs it: send
+ * while something is being sent, read twice, wake its own call.
  *
  *   call_new -> call_message ... -> call_half_close -> (call_leave: the client goes) -> call_free
  *
- * After each handler what it sent has gone at once, and on_sent follows, unless `stalled` is set:
- * then it goes by call_flow.  The end of a call is on_end, once.
+ * A call is one thread's, but any may wake it: its lock is held while a handler runs, as the real
+ * one's. After each handler what it sent has gone at once, and on_sent follows, unless `stalled` is
+ * set: then it goes by call_flow.  The end of a call is on_end, once.
  */
 #ifndef TESTS_UNIT_GATEWAY_RPC_FAKE_H
 #define TESTS_UNIT_GATEWAY_RPC_FAKE_H
@@ -20,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "gateway/link.h"
@@ -32,6 +34,7 @@ struct fake_bytes {
 
 struct rpc_call {
 	const struct rpc_method *method;
+	pthread_mutex_t lock; /* while a handler runs */
 	void *context, *state;
 	struct fake_bytes header; /* the request's metadata */
 	struct fake_bytes *sent; /* messages to the client */
@@ -54,6 +57,7 @@ call_new(void *context, const struct rpc_method *method)
 	call->context = context;
 	call->state = calloc(1, method->state_size + 1);
 	CHECK(call->state != NULL);
+	pthread_mutex_init(&call->lock, NULL);
 	call->wants_read = true;
 	return call;
 }
@@ -68,9 +72,8 @@ call_end(struct rpc_call *call)
 		call->method->on_end(call, call->state);
 }
 
-/* What was sent has gone. */
 static inline void
-call_flow(struct rpc_call *call)
+call_flow_locked(struct rpc_call *call)
 {
 	while (call->is_sending && !call->ended) {
 		call->is_sending = false;
@@ -83,13 +86,30 @@ call_flow(struct rpc_call *call)
 		call_end(call);
 }
 
+/* What was sent has gone. */
 static inline void
-call_after(struct rpc_call *call)
+call_flow(struct rpc_call *call)
+{
+	pthread_mutex_lock(&call->lock);
+	call_flow_locked(call);
+	pthread_mutex_unlock(&call->lock);
+}
+
+static inline void
+call_handler_begin(struct rpc_call *call)
+{
+	pthread_mutex_lock(&call->lock);
+	call->in_handler = true;
+}
+
+static inline void
+call_handler_end(struct rpc_call *call)
 {
 	call->in_handler = false;
 	CHECK(call->filling == NULL);
 	if (!call->stalled)
-		call_flow(call);
+		call_flow_locked(call);
+	pthread_mutex_unlock(&call->lock);
 }
 
 static inline void
@@ -103,38 +123,55 @@ call_message(struct rpc_call *call, const void *data, size_t len)
 	call->wants_read = false;
 	if (len > 0)
 		memcpy(copy, data, len);
-	call->in_handler = true;
+	call_handler_begin(call);
 	call->method->on_message(call, call->state, copy, len);
 	free(copy);
-	call_after(call);
+	call_handler_end(call);
 }
 
 static inline void
 call_half_close(struct rpc_call *call)
 {
 	CHECK(call->method->client_streams && call->wants_read && !call->ended);
-	call->in_handler = true;
+	call_handler_begin(call);
 	call->method->on_half_close(call, call->state);
-	call_after(call);
+	call_handler_end(call);
 }
 
 /* The client has gone, or its connection. */
 static inline void
 call_leave(struct rpc_call *call)
 {
+	pthread_mutex_lock(&call->lock);
 	call->finished = true;
 	call_end(call);
+	pthread_mutex_unlock(&call->lock);
 }
 
+static inline bool
+call_has_ended(struct rpc_call *call)
+{
+	bool ended;
+
+	pthread_mutex_lock(&call->lock);
+	ended = call->ended;
+	pthread_mutex_unlock(&call->lock);
+	return ended;
+}
+
+/* Another thread may be waking it just now; nobody may keep it. */
 static inline void
 call_free(struct rpc_call *call)
 {
 	call_leave(call);
+	for (int i = 0; call->holds > 0 && i < 10000; i++)
+		usleep(1000);
 	CHECK(call->holds == 0);
 	for (size_t i = 0; i < call->sent_count; i++)
 		free(call->sent[i].data);
 	free(call->sent);
 	free(call->state);
+	pthread_mutex_destroy(&call->lock);
 	free(call);
 }
 
@@ -278,13 +315,14 @@ rpc_release(struct rpc_call *call)
 void
 rpc_wake(struct rpc_call *call)
 {
-	CHECK(call->holds > 0 && !call->in_handler);
+	CHECK(call->holds > 0);
 	atomic_fetch_add(&call->wakes, 1);
-	if (call->ended || call->method->on_woken == NULL)
+	if (call->method->on_woken == NULL)
 		return;
-	call->in_handler = true;
-	call->method->on_woken(call, call->state);
-	call_after(call);
+	call_handler_begin(call);
+	if (!call->ended)
+		call->method->on_woken(call, call->state);
+	call_handler_end(call);
 }
 
 /* link.h: what would have gone to the supervisor, in order. */
@@ -316,14 +354,18 @@ link_send(struct link *link, const struct message *message)
 static inline bool
 link_next(struct message *ret_message)
 {
-	const struct fake_bytes *body = &fake_link.bodies[fake_link.taken % 64];
+	const struct fake_bytes *body;
+	bool is_one;
 
+	pthread_mutex_lock(&fake_link.lock);
+	body = &fake_link.bodies[fake_link.taken % 64];
 	CHECK(fake_link.count - fake_link.taken <= 64);
-	if (fake_link.taken == fake_link.count)
-		return false;
-	fake_link.taken++;
-	CHECK(message_decode(body->data, body->len, ret_message) == 0);
-	return true;
+	is_one = fake_link.taken < fake_link.count;
+	if (is_one)
+		CHECK(message_decode(body->data, body->len, ret_message) == 0);
+	fake_link.taken += is_one;
+	pthread_mutex_unlock(&fake_link.lock);
+	return is_one;
 }
 
 static inline void
