@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "ipc/channel.h"
 
 enum { START_TRIES = 1000, REPLY_MS_MAX = 30000 };
@@ -31,7 +32,7 @@ kill_running(void)
 }
 
 _Noreturn static void
-exec_daemon(const char *rametd, const char *state_dir, unsigned workers)
+exec_daemon(const char *rametd, const char *state_dir, unsigned workers, bool gateway)
 {
 	char count[16], log[4200];
 	int fd;
@@ -44,7 +45,8 @@ exec_daemon(const char *rametd, const char *state_dir, unsigned workers)
 		dup2(fd, STDERR_FILENO);
 	}
 	execl(rametd, "rametd", "--state", state_dir, "--workers", count, "--foreground",
-	    "--isolation", geteuid() == 0 ? "root" : "user", (char *)NULL);
+	    "--isolation", geteuid() == 0 ? "root" : "user", gateway ? "--listen" : (char *)NULL,
+	    "grpc://127.0.0.1:0", (char *)NULL);
 	warn("%s", rametd);
 	_exit(127);
 }
@@ -69,8 +71,8 @@ connect_to(int state_fd, pid_t pid)
 	errx(1, "rametd does not listen");
 }
 
-struct daemon *
-daemon_start(const char *rametd, const char *state_dir, unsigned workers)
+static struct daemon *
+start(const char *rametd, const char *state_dir, unsigned workers, bool gateway)
 {
 	struct message hello = {.type = MSG_hello};
 	struct daemon *daemon = calloc(1, sizeof(*daemon));
@@ -85,7 +87,7 @@ daemon_start(const char *rametd, const char *state_dir, unsigned workers)
 	if (daemon->pid < 0)
 		err(1, "fork");
 	if (daemon->pid == 0)
-		exec_daemon(rametd, state_dir, workers);
+		exec_daemon(rametd, state_dir, workers, gateway);
 	running = daemon->pid;
 	atexit(kill_running);
 	daemon->channel = connect_to(daemon->state_fd, daemon->pid);
@@ -94,6 +96,46 @@ daemon_start(const char *rametd, const char *state_dir, unsigned workers)
 	rc = channel_send_wait(daemon->channel, &hello, REPLY_MS_MAX);
 	if (rc < 0)
 		errx(1, "hello: %s", strerror(-rc));
+	return daemon;
+}
+
+struct daemon *
+daemon_start(const char *rametd, const char *state_dir, unsigned workers)
+{
+	return start(rametd, state_dir, workers, false);
+}
+
+static bool
+listening_read(const struct daemon *daemon, char target[DAEMON_TARGET_SIZE])
+{
+	static const char before[] = "grpc://";
+	uint8_t *text;
+	size_t len;
+	char *line;
+
+	if (fs_read_file(daemon->state_fd, "listening", 4096, &text, &len) != 0)
+		return false;
+	line = (char *)text;
+	line[strcspn(line, "\n")] = '\0';
+	if (strncmp(line, before, strlen(before)) != 0 ||
+	    strlcpy(target, line + strlen(before), DAEMON_TARGET_SIZE) >= DAEMON_TARGET_SIZE)
+		errx(1, "rametd listens at %s", line);
+	free(text);
+	return true;
+}
+
+struct daemon *
+daemon_start_gateway(
+    const char *rametd, const char *state_dir, unsigned workers, char target[DAEMON_TARGET_SIZE])
+{
+	struct daemon *daemon = start(rametd, state_dir, workers, true);
+	struct timespec pause = {.tv_nsec = 10000000};
+
+	for (int i = 0; !listening_read(daemon, target); i++) {
+		if (i == START_TRIES)
+			errx(1, "the gateway does not listen: see rametd.log");
+		nanosleep(&pause, NULL);
+	}
 	return daemon;
 }
 

@@ -13,6 +13,10 @@
 
 struct daemon;
 struct daemon *daemon_start(const char *rametd, const char *state_dir, unsigned workers);
+/* With a gateway on a loopback port of its own; HOST:PORT in `target`. */
+enum { DAEMON_TARGET_SIZE = 64 };
+struct daemon *daemon_start_gateway(
+    const char *rametd, const char *state_dir, unsigned workers, char target[DAEMON_TARGET_SIZE]);
 void daemon_stop(struct daemon *daemon);
 pid_t daemon_pid(const struct daemon *daemon);
 

@@ -44,13 +44,22 @@ name_directories(struct filled_shape *filled)
 		    filled->directories[parent_of(filled->shape, i)], i - 1);
 }
 
+static void
+fill_file(struct cas *cas, const struct shape *shape, const void *payload, struct shape_file *file)
+{
+	int rc = cas_put_bytes(cas, payload, shape->file_bytes, &file->digest);
+
+	if (rc < 0)
+		errx(1, "%s: cannot store a blob: %s", shape->name, strerror(-rc));
+	cas_blob_name(&file->digest, false, file->blob);
+}
+
 void
 shape_fill(struct cas *cas, const struct shape *shape, struct filled_shape *ret_filled)
 {
 	uint8_t *payload = malloc(shape->file_bytes);
 	struct shape_file *file;
 	unsigned i, below = shape->directories > 1 ? shape->directories : 0;
-	int rc;
 
 	*ret_filled = (struct filled_shape){.shape = shape, .directory_count = 1 + below};
 	ret_filled->files = calloc(shape->files, sizeof(*ret_filled->files));
@@ -61,10 +70,7 @@ shape_fill(struct cas *cas, const struct shape *shape, struct filled_shape *ret_
 	for (i = 0; i < shape->files; i++) {
 		file = &ret_filled->files[i];
 		memcpy(payload, &i, sizeof(i));
-		rc = cas_put_bytes(cas, payload, shape->file_bytes, &file->digest);
-		if (rc < 0)
-			errx(1, "%s: cannot store a blob: %s", shape->name, strerror(-rc));
-		cas_blob_name(&file->digest, false, file->blob);
+		fill_file(cas, shape, payload, file);
 		if (below > 0)
 			file->directory = 1 + i * below / shape->files;
 	}
@@ -131,8 +137,8 @@ store_directory(
 		errx(1, "cannot store a Directory: %s", strerror(-rc));
 }
 
-void
-shape_variant(struct cas *cas, struct filled_shape *filled)
+static void
+store_tree(struct cas *cas, struct filled_shape *filled)
 {
 	struct arena *arena = arena_new();
 	ReapiDirectory *root = new_directory(arena, 0, 1);
@@ -141,7 +147,6 @@ shape_variant(struct cas *cas, struct filled_shape *filled)
 	struct digest digest;
 	unsigned i;
 
-	name_files(filled);
 	directories = arena_alloc(arena, filled->directory_count * sizeof(void *));
 	for (i = 0; i < filled->directory_count; i++)
 		directories[i] =
@@ -161,6 +166,26 @@ shape_variant(struct cas *cas, struct filled_shape *filled)
 	}
 	store_directory(cas, arena, root, &filled->root);
 	arena_free(arena);
+}
+
+void
+shape_variant(struct cas *cas, struct filled_shape *filled)
+{
+	name_files(filled);
+	store_tree(cas, filled);
+}
+
+void
+shape_edit(struct cas *cas, struct filled_shape *filled)
+{
+	uint8_t *payload = malloc(filled->shape->file_bytes);
+
+	if (payload == NULL)
+		err(1, "%s", filled->shape->name);
+	arc4random_buf(payload, filled->shape->file_bytes);
+	fill_file(cas, filled->shape, payload, &filled->files[filled->shape->files / 2]);
+	free(payload);
+	store_tree(cas, filled);
 }
 
 void

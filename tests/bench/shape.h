@@ -48,6 +48,8 @@ struct filled_shape {
 /* Exit with a message on failure. */
 void shape_fill(struct cas *cas, const struct shape *shape, struct filled_shape *ret_filled);
 void shape_variant(struct cas *cas, struct filled_shape *filled);
+/* The same names, and other bytes in one file: its Directory and those above it are new. */
+void shape_edit(struct cas *cas, struct filled_shape *filled);
 void shape_free(struct filled_shape *filled);
 
 /* The limit: mkdirat, openat and linkat of the current variant into rootfd, and nothing else. */
