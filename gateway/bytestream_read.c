@@ -82,7 +82,10 @@ plain_send(struct rpc_call *call, struct read_state *read)
 	}
 	read->offset += (int64_t)len;
 	COUNTER_ADD(service_gateway(call)->slot, bytes_sent, len);
-	rpc_send_commit(call, header + len);
+	if (read->offset < read->end)
+		rpc_send_commit(call, header + len);
+	else
+		rpc_reply_commit(call, header + len);
 }
 
 /* More of the blob for the packer. */
@@ -136,10 +139,6 @@ packed_send(struct rpc_call *call, struct read_state *read)
 	size_t len = 0, header;
 	int rc;
 
-	if (read->packed_all) {
-		rpc_finish(call, RPC_OK, "%s", "");
-		return;
-	}
 	data = malloc(CHUNK_BYTES);
 	rc = data == NULL ? -ENOMEM : pack(read, data, CHUNK_BYTES, &len);
 	if (rc != 0) {
@@ -151,7 +150,10 @@ packed_send(struct rpc_call *call, struct read_state *read)
 	memcpy(out + header, data, len);
 	free(data);
 	COUNTER_ADD(service_gateway(call)->slot, bytes_sent, len);
-	rpc_send_commit(call, header + len);
+	if (read->packed_all)
+		rpc_reply_commit(call, header + len);
+	else
+		rpc_send_commit(call, header + len);
 }
 
 /* What has been written since; nothing: the next tick or the action's end wakes us. */

@@ -12,8 +12,6 @@
 struct watch_state {
 	struct operation *operation; /* NULL: answered at once */
 	uint64_t sent; /* the version that was sent last */
-	bool sent_end; /* it was the last one */
-	bool delivered; /* and it has gone */
 	bool out, err; /* inline_stdout, inline_stderr */
 	char **paths; /* inline_output_files; one block */
 	size_t path_count;
@@ -32,7 +30,7 @@ say_news(struct rpc_call *call, struct watch_state *watch)
 	const uint8_t *data;
 	size_t len;
 
-	if (rpc_is_sending(call) || rpc_is_finished(call) || watch->sent_end)
+	if (rpc_is_sending(call) || rpc_is_finished(call))
 		return;
 	operation_look(operations, watch->operation, &view);
 	if (view.version == watch->sent || (cas = service_cas(call)) == NULL)
@@ -41,22 +39,17 @@ say_news(struct rpc_call *call, struct watch_state *watch)
 	message = execution_answer(cas, arena, watch->operation, &view, &wish);
 	data = reapi_encode(arena, &message->base, &len);
 	watch->sent = view.version;
-	watch->sent_end = view.is_done;
-	rpc_send(call, data, len);
+	if (view.is_done)
+		rpc_reply(call, data, len);
+	else
+		rpc_send(call, data, len);
 	arena_free(arena);
 }
 
 static void
 on_watch_sent(struct rpc_call *call, void *state)
 {
-	struct watch_state *watch = state;
-
-	if (watch->operation == NULL || watch->sent_end) {
-		watch->delivered = true;
-		rpc_finish(call, RPC_OK, "%s", "");
-	} else {
-		say_news(call, watch);
-	}
+	say_news(call, state);
 }
 
 static void
@@ -74,8 +67,8 @@ on_watch_end(struct rpc_call *call, void *state)
 	struct watch_state *watch = state;
 
 	if (watch->operation != NULL)
-		operation_leave(
-		    service_gateway(call)->operations, watch->operation, call, watch->delivered);
+		operation_leave(service_gateway(call)->operations, watch->operation, call,
+		    rpc_is_delivered(call));
 	watch->operation = NULL;
 	free(watch->paths);
 	watch->paths = NULL;
@@ -126,7 +119,7 @@ answer_cached(struct rpc_call *call, struct cas *cas, struct arena *arena,
 	inline_contents(cas, arena, &inlined, result);
 	message = execution_answer_cached(arena, wish->instance, &wish->action, result);
 	data = reapi_encode(arena, &message->base, &len);
-	rpc_send(call, data, len);
+	rpc_reply(call, data, len);
 	return true;
 }
 

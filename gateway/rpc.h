@@ -102,7 +102,11 @@ void rpc_send(struct rpc_call *call, const void *data, size_t len);
 uint8_t *rpc_send_begin(struct rpc_call *call, size_t size);
 void rpc_send_commit(struct rpc_call *call, size_t len);
 void rpc_send_drop(struct rpc_call *call);
-void rpc_reply(struct rpc_call *call, const void *data, size_t len); /* the last message, and OK */
+/* The last message and OK, in one write.  No on_sent follows, but on_end, where rpc_is_delivered
+ * tells whether it has gone. */
+void rpc_reply(struct rpc_call *call, const void *data, size_t len);
+void rpc_reply_commit(struct rpc_call *call, size_t len); /* of what rpc_send_begin gave */
+bool rpc_is_delivered(const struct rpc_call *call);
 /* May come while a message is being sent: it follows it.  The first one counts. */
 void rpc_finish(struct rpc_call *call, enum rpc_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

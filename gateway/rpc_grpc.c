@@ -60,7 +60,7 @@ struct rpc_call {
 	grpc_byte_buffer *sending;
 	grpc_slice filling;
 	bool is_filling, reading, is_sending, initial_sent;
-	bool finish_wanted, finish_begun, ended, counted;
+	bool finish_wanted, finish_begun, delivered, ended, counted;
 	enum rpc_code code;
 	char *text; /* of the status */
 	grpc_slice status_details; /* google.rpc.Status */
@@ -297,21 +297,26 @@ send_start(struct rpc_call *call, grpc_slice slice)
 	batch_start(call, ops, n, PART_SEND);
 }
 
-void
-rpc_send_commit(struct rpc_call *call, size_t len)
+/* What was filled, cut to its length. */
+static grpc_slice
+filled_take(struct rpc_call *call, size_t len)
 {
-	grpc_slice slice = call->filling;
+	grpc_slice slice = call->filling, shorter;
 
 	CHECK(call->is_filling);
 	CHECK(len <= GRPC_SLICE_LENGTH(slice));
 	call->is_filling = false;
-	if (len < GRPC_SLICE_LENGTH(slice)) {
-		grpc_slice shorter = grpc_slice_sub(slice, 0, len);
+	if (len == GRPC_SLICE_LENGTH(slice))
+		return slice;
+	shorter = grpc_slice_sub(slice, 0, len);
+	grpc_slice_unref(slice);
+	return shorter;
+}
 
-		grpc_slice_unref(slice);
-		slice = shorter;
-	}
-	send_start(call, slice);
+void
+rpc_send_commit(struct rpc_call *call, size_t len)
+{
+	send_start(call, filled_take(call, len));
 }
 
 void
@@ -321,15 +326,14 @@ rpc_send(struct rpc_call *call, const void *data, size_t len)
 	send_start(call, grpc_slice_from_copied_buffer(data, len));
 }
 
-void
-rpc_reply(struct rpc_call *call, const void *data, size_t len)
+static void
+reply_start(struct rpc_call *call, grpc_slice slice)
 {
 	grpc_slice text;
 	grpc_op ops[3];
 	size_t n;
 
-	CHECK(!call->is_sending && !call->is_filling);
-	if (!sending_take(call, grpc_slice_from_copied_buffer(data, len)))
+	if (!sending_take(call, slice))
 		return;
 	call->finish_wanted = call->finish_begun = true;
 	call->code = RPC_OK;
@@ -337,6 +341,26 @@ rpc_reply(struct rpc_call *call, const void *data, size_t len)
 	n += op_message(call, &ops[n]);
 	n += op_status(call, &ops[n], &text);
 	batch_start(call, ops, n, PART_FINISH);
+}
+
+void
+rpc_reply(struct rpc_call *call, const void *data, size_t len)
+{
+	CHECK(!call->is_sending && !call->is_filling);
+	reply_start(call, grpc_slice_from_copied_buffer(data, len));
+}
+
+void
+rpc_reply_commit(struct rpc_call *call, size_t len)
+{
+	CHECK(!call->is_sending);
+	reply_start(call, filled_take(call, len));
+}
+
+bool
+rpc_is_delivered(const struct rpc_call *call)
+{
+	return call->delivered;
 }
 
 void
@@ -540,6 +564,7 @@ call_event(struct rpc_call *call, enum part part, bool success)
 		on_sent(call, success);
 		break;
 	case PART_FINISH:
+		call->delivered = success && call->sending != NULL;
 		call_end(call);
 		break;
 	case PART_NEW:

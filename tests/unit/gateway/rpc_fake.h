@@ -41,7 +41,7 @@ struct rpc_call {
 	size_t sent_count;
 	uint8_t *filling;
 	size_t filling_size;
-	bool stalled, wants_read, is_sending, finished, in_handler, ended;
+	bool stalled, wants_read, is_sending, replied, delivered, finished, in_handler, ended;
 	enum rpc_code code;
 	char text[1024];
 	atomic_uint holds, wakes;
@@ -82,8 +82,10 @@ call_flow_locked(struct rpc_call *call)
 			call->method->on_sent(call, call->state);
 		call->in_handler = false;
 	}
-	if (call->finished && !call->is_sending)
+	if (call->finished && !call->is_sending) {
+		call->delivered = call->replied;
 		call_end(call);
+	}
 }
 
 /* What was sent has gone. */
@@ -274,7 +276,24 @@ rpc_reply(struct rpc_call *call, const void *data, size_t len)
 	if (rpc_is_finished(call))
 		return;
 	call_keep_sent(call, data, len);
-	call->finished = true;
+	call->replied = call->finished = true;
+}
+
+void
+rpc_reply_commit(struct rpc_call *call, size_t len)
+{
+	uint8_t *filled = call->filling;
+
+	CHECK(filled != NULL && len <= call->filling_size);
+	call->filling = NULL;
+	rpc_reply(call, filled, len);
+	free(filled);
+}
+
+bool
+rpc_is_delivered(const struct rpc_call *call)
+{
+	return call->delivered;
 }
 
 void
