@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "gateway/allocator.h"
 #include "gateway/gateway.h"
 #include "gateway/health.h"
 #include "gateway/http.h"
@@ -423,6 +424,7 @@ main(int argc, char **argv, char **envp)
 	if (argc > 1 || fstat(CHANNEL_FD, &st) != 0 || !S_ISSOCK(st.st_mode))
 		errx(2, "this is a part of rametd %s, which starts it (rametd --listen)",
 		    RAMET_VERSION);
+	allocator_set();
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);
 	log_open(STDERR_FILENO, LOG_LEVEL_INFO);
