@@ -167,8 +167,14 @@ cas_blob_name(const struct digest *digest, bool executable, char *name)
 {
 	char hex[DIGEST_HEX_SIZE];
 
+	/* for each blob of each tree: no snprintf */
 	digest_to_hex(digest, hex);
-	snprintf(name, CAS_NAME_SIZE, "%.2s/%s%s", hex, hex, executable ? ".x" : "");
+	name[0] = hex[0];
+	name[1] = hex[1];
+	name[2] = '/';
+	memcpy(name + 3, hex, DIGEST_HEX_SIZE);
+	if (executable)
+		memcpy(name + 3 + DIGEST_HEX_SIZE - 1, ".x", 3);
 	return name;
 }
 
