@@ -178,8 +178,8 @@ def test_update_too_much(client):
 
 
 def test_update_many(client):
-    """Five thousand small blobs in one batch."""
-    blobs = [fresh() for _ in range(5000)]
+    """Two thousand small blobs in one batch."""
+    blobs = [fresh() for _ in range(2000)]
     answers = client.update(*((digest(b), b) for b in blobs)).responses
     same("statuses", codes(answers), {key(digest(b)): 0 for b in blobs})
     same("missing", client.missing(*(digest(b) for b in blobs)), set())
@@ -282,8 +282,8 @@ def test_read_too_much(client):
 
 
 def test_read_many(client):
-    """Five thousand small blobs in one batch, one of them twice."""
-    blobs = [fresh() for _ in range(5000)]
+    """Two thousand small blobs in one batch, one of them twice."""
+    blobs = [fresh() for _ in range(2000)]
     client.upload(*blobs)
     answers = client.batch_read(*[digest(b) for b in blobs + blobs[:1]])
     same("answers", {key(a.digest): a.data for a in answers}, {key(digest(b)): b for b in blobs})
