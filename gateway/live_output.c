@@ -19,7 +19,7 @@ struct live_output {
 	int64_t offset;
 	int fd; /* of the file that is being written, or of the blob it became; -1 */
 	bool ended; /* the operation has: what is read now is its result */
-	uint64_t attempt; /* whose output was read; 0: none yet */
+	uint64_t attempt, sandbox; /* whose output was read; 0: none yet */
 	uint8_t *raw; /* the result's, where it is not a blob */
 	size_t raw_len;
 };
@@ -54,24 +54,45 @@ live_output_close(struct live_output *live, struct rpc_call *call)
 	free(live);
 }
 
+/* Where it runs now, 0 while that cannot be told. */
+static uint64_t
+sandbox_of(const struct live_output *live, const struct operation_view *view)
+{
+	if (view->worker >= SLOT_WORKERS_MAX)
+		return 0;
+	return slot_sandbox_of_job(
+	    live->gateway->region, SLOT_WORKER_FIRST + view->worker, view->number);
+}
+
 /* The sandbox's file, once the worker has written its first byte. */
 static void
 running_open(struct live_output *live, const struct operation_view *view)
 {
 	uint32_t slot = SLOT_WORKER_FIRST + view->worker;
-	uint64_t sandbox;
+	uint64_t sandbox = sandbox_of(live, view);
 	char path[96];
 
-	if (view->worker >= SLOT_WORKERS_MAX)
-		return;
-	sandbox = slot_sandbox_of_job(live->gateway->region, slot, view->number);
 	if (sandbox == 0)
 		return;
 	snprintf(
 	    path, sizeof(path), "sandboxes/%" PRIu32 ".%" PRIu64 "/%s", slot, sandbox, live->name);
 	live->fd = openat(live->gateway->state_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (live->fd >= 0)
+	if (live->fd >= 0) {
 		live->attempt = view->attempt;
+		live->sandbox = sandbox;
+	}
+}
+
+/* What was read is not the beginning of what comes: it began anew, elsewhere. */
+static bool
+began_anew(const struct live_output *live, const struct operation_view *view)
+{
+	uint64_t sandbox;
+
+	if (live->attempt == 0 || live->ended)
+		return false;
+	sandbox = view->is_done ? 0 : sandbox_of(live, view);
+	return view->attempt != live->attempt || (sandbox != 0 && sandbox != live->sandbox);
 }
 
 static void
@@ -154,7 +175,7 @@ live_output_read(struct live_output *live, struct cas *cas, uint8_t *data, size_
 	if (cas == NULL)
 		return -EIO;
 	operation_look(live->gateway->operations, live->operation, &view);
-	if (live->attempt != 0 && view.attempt != live->attempt)
+	if (began_anew(live, &view))
 		return -ESTALE;
 	if (view.is_done && !live->ended) {
 		live->ended = true;
