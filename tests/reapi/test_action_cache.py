@@ -97,6 +97,50 @@ def test_update_everything(client):
     same("stdout", key(got.stdout_digest), key(result.stdout_digest))
 
 
+def test_update_inlined(client):
+    """A result that came with megabytes in it can be read, if it was taken."""
+    for field in "stdout_raw", "contents":
+        data = fresh(6 << 20)
+        job, result = update_of(client, data)
+        if field == "stdout_raw":
+            result.stdout_raw = data
+        else:
+            result.output_files[0].contents = data
+        try:
+            client.store_result(job, result)
+        except grpc.RpcError as error:
+            same("code", error.code(), Code.INVALID_ARGUMENT)
+            with refused(Code.NOT_FOUND):
+                client.cached(job)
+            continue
+        for fields in {}, {"inline_stdout": True, "inline_output_files": ["out"]}:
+            got = client.cached(job, **fields)
+            same("output", key(got.output_files[0].digest), key(digest(data)))
+            if field == "stdout_raw":
+                same("stdout", stdout_of(client, got) == data, True)
+        same("cached_result", client.run(job).response.cached_result, True)
+
+
+def test_update_inlined_lies(client):
+    """Bytes in a result that are not those of the digest beside them are never served."""
+    truth, lie = fresh(), fresh()
+    client.upload(truth)
+    for field in "stdout_raw", "stderr_raw", "contents":
+        job, result = update_of(client, truth)
+        if field == "contents":
+            result.output_files[0].contents = lie
+        else:
+            setattr(result, field, lie)
+            getattr(result, field.replace("raw", "digest")).CopyFrom(digest(truth))
+        try:
+            client.store_result(job, result)
+        except grpc.RpcError as error:
+            same("code", error.code(), Code.INVALID_ARGUMENT)
+            continue
+        got = client.cached(job, inline_stdout=True, inline_stderr=True, inline_output_files=["out"])
+        assert lie not in got.SerializeToString(), f"{field} is served"
+
+
 def test_update_without_action(client):
     """A result of an action that is not in the store is taken or refused, but answered."""
     try:

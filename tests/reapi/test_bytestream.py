@@ -1,9 +1,11 @@
 """ByteStream: reading parts, writing and resuming, compressed blobs."""
+import os
+import signal
 import time
 
-from reapi import (blob_name, bs, Code, compress, decompress, digest, EMPTY, fresh, grpc, in_threads, key,
-                   main, noise, PATIENCE, refused, resident, same, upload_name, v2, wait_for, write_requests,
-                   Writer)
+from reapi import (blob_name, bs, Code, compress, decompress, digest, EMPTY, fresh, grpc, Host, in_threads,
+                   key, main, noise, PATIENCE, refused, resident, same, upload_name, v2, wait_for,
+                   write_requests, Writer)
 
 WRONG = (Code.INVALID_ARGUMENT, Code.OUT_OF_RANGE, Code.FAILED_PRECONDITION, Code.ABORTED)
 NO_NAME = (Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.UNIMPLEMENTED)
@@ -433,7 +435,8 @@ def status_or_zero(client, name):
     try:
         return client.write_status(name).committed_size
     except grpc.RpcError as error:
-        same("code", error.code(), Code.NOT_FOUND)
+        if error.code() != Code.NOT_FOUND:
+            raise
         return 0
 
 
@@ -444,6 +447,32 @@ def test_same_uuid_for_two_blobs(client):
     in_threads(4, lambda n: client.write(upload_name(digest(blobs[n]), upload=upload), blobs[n], chunk=1000))
     for data in blobs:
         check_stored(client, data)
+
+
+def test_upload_and_a_dying_gateway():
+    """The gateway dies in the middle of an upload: its status says where to go on, and nothing is left over."""
+    with Host() as host:
+        client, data = host.client(), noise(500000)
+        name = upload_name(digest(data))
+        writer = Writer(client, name)
+        writer.send(data[:200000])
+        wait_for("the first part is committed", lambda: status_or_zero(client, name) == 200000, 5)
+        pid = host.gateway
+        os.kill(pid, signal.SIGKILL)
+        with refused(Code.UNAVAILABLE, Code.INTERNAL, Code.UNKNOWN):
+            writer.end()
+
+        def finished():
+            try:
+                at = status_or_zero(client, name)
+                return client.write(name, data[at:], offset=at)
+            except grpc.RpcError as error:
+                same("code", error.code(), Code.UNAVAILABLE)
+                return None
+
+        same("committed", wait_for("the whole upload", finished, 10), len(data))
+        check_stored(client, data)
+        wait_for("an empty cas/tmp", lambda: not os.listdir(host.path("cas", "tmp")), 10)
 
 
 # Compressed blobs.

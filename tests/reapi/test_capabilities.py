@@ -1,5 +1,5 @@
 """Capabilities: what the gateway says it can do, and that it can."""
-from reapi import (grpc, Code, decompress, digest, Host, main, noise, Package, refused, same, SHA256, V2, v2,
+from reapi import (Code, decompress, digest, grpc, Host, main, noise, Package, refused, same, SHA256, V2, v2,
                    ZSTD)
 
 RESERVED = ["blobs", "uploads", "actions", "actionResults", "operations", "capabilities", "compressed-blobs"]

@@ -1,9 +1,11 @@
 """WaitExecution: streams that break, watchers that leave, a gateway that dies, a host that is restarted."""
 import os
 import signal
+import threading
 import time
 
-from reapi import grpc, alive, Code, Host, main, PATIENCE, refused, running, same, shell, stdout_of, wait_for
+from reapi import (alive, Code, grpc, Host, in_threads, main, PATIENCE, refused, running, same, shell,
+                   stdout_of, wait_for)
 
 
 def wait_again(client, name, seconds=10):
@@ -266,6 +268,62 @@ def test_nobody_comes_back():
         kill_gateway(host)
         client.close()
         wait_for("the action's end", lambda: not running("sleep", "62.25"), 15)
+
+
+def patient(call, seconds=30):
+    """What call() gives once the gateway is there to answer."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except grpc.RpcError as error:
+            if error.code() != Code.UNAVAILABLE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def run_through(client, job):
+    """Runs a job as clients do whose connection breaks: they wait for the operation, or execute again."""
+    patient(lambda: client.upload(*job.blobs.values()))
+    execution, name = client.execute(job), None
+    while True:
+        try:
+            return execution.finish().result
+        except grpc.RpcError as error:
+            if error.code() not in (Code.UNAVAILABLE, Code.NOT_FOUND):
+                raise
+            name = None if error.code() == Code.NOT_FOUND else execution.name if execution.operations else name
+        time.sleep(0.02)
+        execution = client.wait(name) if name else client.execute(job)
+
+
+def test_many_clients_and_a_dying_gateway():
+    """Eight clients run action after action while the gateway dies again and again: each gets its results."""
+    with Host() as host:
+        stop = threading.Event()
+
+        def client_loop(number):
+            client, done = host.client(), 0
+            while not stop.is_set() or done < 3:
+                text = f"{number}.{done}"
+                result = run_through(client, shell(f"sleep 0.0{number}; echo {text} | tee out", outputs=["out"]))
+                same("stdout", patient(lambda r=result: stdout_of(client, r)), (text + "\n").encode())
+                same("output", patient(lambda r=result: client.get(r.output_files[0].digest)),
+                     (text + "\n").encode())
+                done += 1
+            return done
+
+        def killer():
+            try:
+                for _ in range(5):
+                    wait_new_gateway(host, kill_gateway(host))
+                    time.sleep(0.2)
+            finally:
+                stop.set()
+
+        results = in_threads(9, lambda n: killer() if n == 8 else client_loop(n))
+        print(f"  actions of each client: {results[:8]}")
+        host.check_idle()
 
 
 # A host that is restarted.
