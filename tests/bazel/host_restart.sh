@@ -5,10 +5,11 @@
 bazel_setup
 start_listening
 
+# (While one is about to start its pid is 0, and kill takes that for all of us.)
 gateway() {
 	ramet ps --json | python3 -c '
 import json, sys
-print(*[p["pid"] for p in json.load(sys.stdin) if p["role"] == "gateway"])'
+print(*[p["pid"] for p in json.load(sys.stdin) if p["role"] == "gateway" and p["pid"] > 0])'
 }
 another_gateway() {
 	another=$(gateway)
