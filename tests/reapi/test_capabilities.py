@@ -67,7 +67,7 @@ def test_batch_limit_holds(client):
 def test_batch_limit_holds_for_small_blobs(client):
     """A batch of small blobs that fills the limit goes in and out as well."""
     limit = get(client).cache_capabilities.max_batch_total_size_bytes
-    blobs = [noise(1000) for _ in range(limit // 1000)]
+    blobs = [noise(2000) for _ in range(limit // 2000)]
     answers = client.update(*((digest(b), b) for b in blobs)).responses
     same("statuses", {a.status.code for a in answers}, {0})
     answers = client.batch_read(*(digest(b) for b in blobs))
