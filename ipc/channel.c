@@ -22,7 +22,7 @@ struct channel {
 	int in_broken, out_broken; /* -errno that later calls repeat, 0 while sound */
 	size_t in_start, in_end;
 	uint8_t *out; /* unsent bytes: out_start..out_end, NULL when there are none */
-	size_t out_start, out_end, out_size;
+	size_t out_start, out_end, out_size, out_max;
 	uint8_t in[IN_SIZE];
 };
 
@@ -45,6 +45,7 @@ channel_new(int fd, struct channel **ret_channel)
 	memset(channel, 0, offsetof(struct channel, in));
 	channel->magic = CHANNEL_MAGIC;
 	channel->fd = fd;
+	channel->out_max = CHANNEL_QUEUE_MAX;
 	*ret_channel = channel;
 	return 0;
 }
@@ -155,12 +156,19 @@ channel_write(struct channel *channel, const uint8_t *data, size_t len)
 	return n;
 }
 
+void
+channel_set_queue_max(struct channel *channel, size_t bytes)
+{
+	CHECK(channel->magic == CHANNEL_MAGIC);
+	channel->out_max = bytes;
+}
+
 static int
 channel_queue(struct channel *channel, const uint8_t *data, size_t len)
 {
 	size_t queued = channel->out_end - channel->out_start;
 
-	if (queued + len > CHANNEL_QUEUE_MAX)
+	if (queued + len > channel->out_max)
 		return -ENOBUFS;
 	if (channel->out_start > 0 && channel->out_end + len > channel->out_size) {
 		memmove(channel->out, channel->out + channel->out_start, queued);

@@ -31,6 +31,9 @@ struct channel;
 int channel_new(int fd, struct channel **ret_channel);
 void channel_free(struct channel *channel); /* closes the descriptor; NULL is fine */
 int channel_fd(const struct channel *channel);
+/* For a peer that may be told more at once than it can read in time: instead of CHANNEL_QUEUE_MAX.
+ */
+void channel_set_queue_max(struct channel *channel, size_t bytes);
 
 int channel_fill(struct channel *channel);
 int channel_next(struct channel *channel, struct message *ret_message);

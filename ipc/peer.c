@@ -174,6 +174,12 @@ peer_fd(const struct peer *peer)
 }
 
 void
+peer_set_queue_max(struct peer *peer, size_t bytes)
+{
+	channel_set_queue_max(peer->channel, bytes);
+}
+
+void
 peer_send(struct peer *peer, const struct message *message)
 {
 	int rc;

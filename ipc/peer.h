@@ -26,6 +26,7 @@ int peer_open(struct event_base *base, struct channel *channel, const struct pee
     void *arg, struct peer **ret_peer);
 void peer_close(struct peer *peer); /* NULL is fine */
 int peer_fd(const struct peer *peer);
+void peer_set_queue_max(struct peer *peer, size_t bytes); /* as channel_set_queue_max */
 
 /* Queues and tries to write; a failure becomes on_lost. */
 void peer_send(struct peer *peer, const struct message *message);

@@ -16,7 +16,13 @@
 
 #define LISTENING "listening"
 
-enum { GATEWAY_FD = 3 };
+/*
+ * A new gateway is told everything before it can read: JOBS_QUEUED_MAX jobs of some hundred bytes
+ * and JOBS_ENDED_MAX ends of a frame each have to fit.
+ */
+enum { GATEWAY_FD = 3, GATEWAY_QUEUE_MAX = 128 << 20 };
+_Static_assert(GATEWAY_QUEUE_MAX >= JOBS_QUEUED_MAX * 512 + JOBS_ENDED_MAX * IPC_FRAME_MAX,
+    "the greeting of a gateway");
 
 bool
 gateway_is_wanted(const struct supervisor *host)
@@ -131,6 +137,7 @@ gateway_greet(struct supervisor *host)
 	static const struct message listen = {.type = MSG_listen};
 
 	host->gateway_client->peer = host->gateway.peer;
+	peer_set_queue_max(host->gateway.peer, GATEWAY_QUEUE_MAX);
 	say_serve(host);
 	jobs_adopt(host->gateway_client);
 	if (host->draining)

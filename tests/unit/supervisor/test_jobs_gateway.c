@@ -343,6 +343,52 @@ greeted(void **state)
 	test.host->gateway_client->peer = test.client.peer;
 }
 
+/* What the far end has been sent, while this one's loop sends it. */
+static void
+expect_sent(struct message *message, enum msg_type type)
+{
+	int rc;
+
+	for (int i = 0; (rc = channel_receive(test.far, message, 1)) == -ETIMEDOUT && i < 5000; i++)
+		event_base_loop(test.host->base, EVLOOP_NONBLOCK);
+	assert_int_equal(rc, 0);
+	assert_int_equal(message->type, type);
+}
+
+/* However much there is: the next gateway cannot read before it has been started. */
+static void
+a_great_deal_to_tell(void **state)
+{
+	enum { JOBS = 300, RESULT = 40000 };
+	struct child *worker = idle(0);
+	char *result = calloc(1, RESULT);
+	struct message message;
+
+	for (uint64_t job = 1; job <= JOBS; job++) {
+		struct msg_done done = {.status = JOB_OK, .has_result = true};
+
+		submit_named(job, "operations/x");
+		expect(&message, MSG_started);
+		done.result = (struct msg_text){result, RESULT};
+		jobs_done(test.host, worker->job, &done);
+		worker->state = CHILD_IDLE;
+		expect_sent(&message, MSG_done);
+	}
+	free(result);
+	replace_gateway();
+	test.host->gateway.peer = test.client.peer;
+	gateway_greet(test.host);
+	expect_sent(&message, MSG_serve);
+	for (uint64_t job = 1; job <= JOBS; job++) {
+		expect_sent(&message, MSG_adopt);
+		expect_sent(&message, MSG_done);
+		assert_int_equal(message.done.job, job);
+		assert_int_equal(message.done.result.len, RESULT);
+	}
+	expect_sent(&message, MSG_listen);
+	test.host->gateway.peer = NULL;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_gateway, close_gateway)
 
 int
@@ -359,6 +405,7 @@ main(void)
 	    TEST(lost_with_its_worker),
 	    TEST(what_it_may_not_say),
 	    TEST(greeted),
+	    TEST(a_great_deal_to_tell),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
