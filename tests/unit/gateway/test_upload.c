@@ -300,6 +300,32 @@ zstd_that_is_none(void **state)
 	assert_int_equal(temporaries(), 0);
 }
 
+/* All of the blob has come, but the frame has not ended: cut, for all anybody knows. */
+static void
+zstd_that_has_not_ended(void **state)
+{
+	struct resource_name name = name_of("z", 1000, true);
+	ZSTD_CCtx *packer = ZSTD_createCCtx();
+	ZSTD_inBuffer in = {blob, 1000, 0};
+	uint8_t frame[4096];
+	ZSTD_outBuffer out = {frame, sizeof(frame), 0};
+	uint64_t turn;
+	struct upload *upload = take(&name, &turn);
+
+	assert_int_equal(ZSTD_compressStream2(packer, &out, &in, ZSTD_e_flush), 0);
+	assert_int_equal(upload_write(upload, turn, 0, frame, out.pos), 0);
+	assert_int_equal(upload_commit(upload, turn), -EBADMSG);
+	leave(upload, turn);
+	assert_int_equal(cas_has(host.gateway.cas, &name.digest), 0);
+	upload = take(&name, &turn);
+	assert_int_equal(ZSTD_compressStream2(packer, &out, &in, ZSTD_e_end), 0);
+	assert_int_equal(upload_write(upload, turn, 0, frame, out.pos), 0);
+	assert_int_equal(upload_commit(upload, turn), 0);
+	leave(upload, turn);
+	ZSTD_freeCCtx(packer);
+	expect_stored(&name.digest);
+}
+
 /* A frame that becomes a thousand times what its name says ends where the name says so. */
 static void
 zstd_bomb(void **state)
@@ -455,6 +481,7 @@ main(void)
 	    TEST(zstd_frames_one_after_the_other),
 	    TEST(zstd_resumed_at_a_byte_of_the_blob),
 	    TEST(zstd_that_is_none),
+	    TEST(zstd_that_has_not_ended),
 	    TEST(zstd_bomb),
 	    TEST(idle_ones_expire),
 	    TEST(idle_ones_are_bounded),
