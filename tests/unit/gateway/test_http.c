@@ -130,8 +130,8 @@ ready_or_not(void **state)
 static void
 what_is_refused(void **state)
 {
-	static const char *const requests[] = {"POST /metrics HTTP/1.1\r\nHost: a\r\n"
-					       "Connection: close\r\nContent-Length: 3\r\n\r\nabc",
+	static const char *const requests[] = {
+	    "POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
 	    "DELETE /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
 	    "PUT / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 99999999999\r\n\r\n",
 	    "nonsense\r\n\r\n", "GET\r\n\r\n", "GET /metrics\r\n\r\n\r\n",

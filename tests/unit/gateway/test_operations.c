@@ -215,6 +215,9 @@ alone_is_alone(void **state)
 	(void)expect(MSG_submit);
 	wish.alone = false;
 	assert_ptr_not_equal(start(&wish, 2, false), first);
+	/* nor is what others wait for given to one who wants his own */
+	wish.alone = true;
+	assert_ptr_not_equal(start(&wish, 3, false), watched[2]);
 }
 
 /* A result made before may not be the answer to one that asks for a new one; the other way it may.
