@@ -218,24 +218,28 @@ copy_reads(void *arg)
 static uint64_t
 gateway_writes(void *arg)
 {
+	unsigned calls = bench.size->calls;
 	uint64_t start, took = 0;
 
-	for (unsigned i = 0; i < bench.size->calls; i++) {
+	CHECK(calls > 0);
+	for (unsigned i = 0; i < calls; i++) {
 		payload_renew(i);
 		start = bench_now_ns();
 		write_blob(&bench.blobs[i]);
 		took += bench_now_ns() - start;
 		cas_drop(bench.cas, &bench.blobs[i]);
 	}
-	return took / bench.size->calls;
+	return took / calls;
 }
 
 static uint64_t
 copy_writes(void *arg)
 {
+	unsigned calls = bench.size->calls;
 	uint64_t start, took = 0;
 
-	for (unsigned i = 0; i < bench.size->calls; i++) {
+	CHECK(calls > 0);
+	for (unsigned i = 0; i < calls; i++) {
 		payload_renew(i);
 		start = bench_now_ns();
 		if (bench.hashed)
@@ -244,7 +248,7 @@ copy_writes(void *arg)
 			copy_write(bench.payload, bench.size->bytes);
 		took += bench_now_ns() - start;
 	}
-	return took / bench.size->calls;
+	return took / calls;
 }
 
 static bool
