@@ -98,11 +98,13 @@ batch_start(struct gateway_call *call, const grpc_op *ops, size_t count, enum pa
 static void
 read_next(struct gateway_call *call)
 {
-	grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+	grpc_op op;
 
 	if (call->reading || call->ended)
 		return;
 	call->reading = true;
+	memset(&op, 0, sizeof(op));
+	op.op = GRPC_OP_RECV_MESSAGE;
 	op.data.recv_message.recv_message = &call->received;
 	batch_start(call, &op, 1, PART_READ);
 }
@@ -154,7 +156,7 @@ gateway_call_start(struct gateway_client *client, const char *method,
 {
 	struct gateway_call *call = calloc(1, sizeof(*call));
 	grpc_slice slice = grpc_slice_from_copied_buffer(message, len);
-	grpc_op op = {0};
+	grpc_op op;
 
 	CHECK(call != NULL);
 	client->calls++;
@@ -167,10 +169,12 @@ gateway_call_start(struct gateway_client *client, const char *method,
 	    client->queue, grpc_slice_from_static_string(method), NULL,
 	    gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
 	send_slices(call, &slice, 1, true, last);
+	memset(&op, 0, sizeof(op));
 	op.op = GRPC_OP_RECV_INITIAL_METADATA;
 	op.data.recv_initial_metadata.recv_initial_metadata = &call->initial;
 	batch_start(call, &op, 1, PART_INITIAL);
-	op = (grpc_op){.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
+	memset(&op, 0, sizeof(op));
+	op.op = GRPC_OP_RECV_STATUS_ON_CLIENT;
 	op.data.recv_status_on_client.trailing_metadata = &call->trailing;
 	op.data.recv_status_on_client.status = &call->status;
 	op.data.recv_status_on_client.status_details = &call->status_text;

@@ -328,6 +328,8 @@ empty_execute(void *arg)
 	double fetch_us;
 
 	tree_link();
+	/* what the kernel does behind the removal of the links falls on this one */
+	execute_one(&digest_empty, &fetch_us);
 	return execute_one(&digest_empty, &fetch_us);
 }
 
