@@ -266,8 +266,25 @@ class Client:
         self.upload(*job.blobs.values())
         return self.execute(job, **fields).finish()
 
+    def start(self, job):
+        """Uploads a job and executes it; its Execution, once a worker has it."""
+        self.upload(*job.blobs.values())
+        return self.execute(job).until("EXECUTING")
+
     def wait(self, name, timeout=PATIENCE):
         return Execution(self.execution.WaitExecution(v2.WaitExecutionRequest(name=name), timeout=timeout))
+
+
+    def wait_again(self, name, seconds=10):
+        """WaitExecution, again and again while the gateway is away; the Execution after its end."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return self.wait(name).finish()
+            except grpc.RpcError as error:
+                if error.code() != Code.UNAVAILABLE or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
 
 
 class Execution:
@@ -304,6 +321,15 @@ class Execution:
         while self.next() is not None:
             pass
         return self
+
+    def expect_break(self):
+        """Reads on until the stream ends because the other side has gone."""
+        try:
+            self.finish()
+        except grpc.RpcError as error:
+            assert error.code() in (Code.UNAVAILABLE, Code.CANCELLED, Code.INTERNAL, Code.UNKNOWN), error
+        else:
+            raise AssertionError("the stream did not break")
 
     def cancel(self):
         self.call.cancel()
@@ -570,6 +596,11 @@ def refused(*codes, part=""):
     assert got is not None, f"was not refused; expected {expected}"
     assert got.code() in codes, f"got {got.code().name} ({got.details()}), expected {expected}"
     assert part in (got.details() or ""), f"{part!r} is not in {got.details()!r}"
+
+
+def says(said, *words):
+    """A text has one of these words."""
+    assert any(w in said.lower() for w in words), f"none of {words} in {said!r}"
 
 
 def in_threads(count, function):

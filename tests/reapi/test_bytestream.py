@@ -450,7 +450,7 @@ def test_same_uuid_for_two_blobs(client):
 
 
 def test_upload_and_a_dying_gateway():
-    """The gateway dies in the middle of an upload: its status says where to go on, and nothing is left over."""
+    """The gateway dies in the middle of an upload: it can be gone on with, and nothing is left over."""
     with Host() as host:
         client, data = host.client(), noise(500000)
         name = upload_name(digest(data))

@@ -1,44 +1,15 @@
-"""WaitExecution: streams that break, watchers that leave, a gateway that dies, a host that is restarted."""
+"""WaitExecution: streams that break, watchers that leave, a host that is restarted."""
 import os
 import signal
-import threading
 import time
 
-from reapi import (alive, Code, grpc, Host, in_threads, main, PATIENCE, refused, running, same, shell,
-                   stdout_of, wait_for)
-
-
-def wait_again(client, name, seconds=10):
-    """WaitExecution, again and again while the gateway is away."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return client.wait(name).finish()
-        except grpc.RpcError as error:
-            if error.code() != Code.UNAVAILABLE or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-
-
-def start(client, job):
-    client.upload(*job.blobs.values())
-    return client.execute(job).until("EXECUTING")
-
-
-def expect_end(execution):
-    """A stream ends because the other side has gone."""
-    try:
-        execution.finish()
-    except grpc.RpcError as error:
-        assert error.code() in (Code.UNAVAILABLE, Code.CANCELLED, Code.INTERNAL, Code.UNKNOWN), error
-        return
-    raise AssertionError("the stream did not break")
+from reapi import Code, grpc, Host, main, PATIENCE, refused, running, same, shell, stdout_of, wait_for
 
 
 def test_after_a_cut(host, client):
     """A stream that was cut goes on by the operation's name; the action runs once."""
     done = host.counter("actions_done")
-    execution = start(client, shell("sleep 0.4; echo hello"))
+    execution = client.start(shell("sleep 0.4; echo hello"))
     execution.cancel()
     again = client.wait(execution.name)
     again.next()
@@ -49,7 +20,7 @@ def test_after_a_cut(host, client):
 
 def test_from_another_connection(host, client):
     """Another client may wait for an operation too, beside the first one."""
-    execution = start(client, shell("sleep 0.4; echo hello"))
+    execution = client.start(shell("sleep 0.4; echo hello"))
     others = [host.client(name).wait(execution.name) for name in ("", "", "some/instance")]
     results = [e.finish().result for e in others + [execution]]
     same("results", {stdout_of(client, r) for r in results}, {b"hello\n"})
@@ -87,7 +58,7 @@ def test_last_watcher_leaves():
     """An action that nobody watches any more is ended after the grace."""
     with Host("--orphan-grace", "300") as host:
         client = host.client()
-        execution = start(client, shell("sleep 61.25"))
+        execution = client.start(shell("sleep 61.25"))
         wait_for("the action", lambda: running("sleep", "61.25"))
         execution.cancel()
         wait_for("the action's end", lambda: not running("sleep", "61.25"), 10)
@@ -104,7 +75,7 @@ def test_connection_is_lost():
     """So is one whose client has lost its connection."""
     with Host("--orphan-grace", "300") as host:
         client = host.client()
-        start(client, shell("sleep 61.5"))
+        client.start(shell("sleep 61.5"))
         client.close()
         wait_for("the action's end", lambda: not running("sleep", "61.5"), 10)
         host.wait_counter("actions_cancelled", 1)
@@ -126,7 +97,7 @@ def test_queued_action_is_dropped():
     """An action that waits for a worker and has no watcher is never run."""
     with Host("--orphan-grace", "200", workers=1) as host:
         client = host.client()
-        blocker = start(client, shell("sleep 1.2"))
+        blocker = client.start(shell("sleep 1.2"))
         job = shell("echo ran")
         client.upload(*job.blobs.values())
         queued = client.execute(job)
@@ -146,7 +117,7 @@ def test_merged_survives():
         for leaver in 0, 1:
             clients = [host.client(), host.client()]
             job = shell("sleep 0.9; echo hello")
-            first = start(clients[0], job)
+            first = clients[0].start(job)
             second = clients[1].execute(job)
             second.next()
             [first, second][leaver].cancel()
@@ -159,7 +130,7 @@ def test_return_within_the_grace():
     """Who comes back within the grace finds the action running."""
     with Host("--orphan-grace", "5000") as host:
         client = host.client()
-        execution = start(client, shell("sleep 0.6; echo hello"))
+        execution = client.start(shell("sleep 0.6; echo hello"))
         execution.cancel()
         again = client.wait(execution.name)
         again.next()
@@ -172,7 +143,7 @@ def test_execute_again_joins(host, client):
     """Execute of an action that runs without a watcher joins it."""
     done = host.counter("actions_done")
     job = shell("sleep 0.6; echo hello")
-    execution = start(client, job)
+    execution = client.start(job)
     execution.cancel()
     same("stdout", stdout_of(client, client.execute(job).finish().result), b"hello\n")
     same("actions done", host.counter("actions_done"), done + 1)
@@ -180,150 +151,11 @@ def test_execute_again_joins(host, client):
 
 def test_no_action_is_ended_by_waiting(client):
     """A WaitExecution that leaves takes nothing away from the Execute that stays."""
-    execution = start(client, shell("sleep 0.5; echo hello"))
+    execution = client.start(shell("sleep 0.5; echo hello"))
     waiter = client.wait(execution.name)
     waiter.next()
     waiter.cancel()
     same("stdout", stdout_of(client, execution.finish().result), b"hello\n")
-
-
-# A gateway that dies.
-
-
-def kill_gateway(host):
-    pid = host.gateway
-    os.kill(pid, signal.SIGKILL)
-    wait_for("the gateway's end", lambda: not alive(pid))
-    return pid
-
-
-def wait_new_gateway(host, old):
-    wait_for("a new gateway", lambda: [p for p in host.pids("gateway") if p != old], 10)
-
-
-def test_gateway_killed():
-    """The gateway dies: the action goes on, and WaitExecution finds it by its name on the same address."""
-    with Host() as host:
-        client, address = host.client(), host.address
-        execution = start(client, shell("sleep 1; echo hello; cat /proc/sys/kernel/random/uuid"))
-        old = kill_gateway(host)
-        expect_end(execution)
-        again = wait_again(client, execution.name)
-        same("operation", again.name, execution.name)
-        assert stdout_of(client, again.result).startswith(b"hello\n")
-        same("actions done", host.counter("actions_done"), 1)
-        same("the address", host.address, address)
-        wait_new_gateway(host, old)
-        same("a later action", stdout_of(client, client.run(shell("echo later")).result), b"later\n")
-
-
-def test_gateway_killed_at_the_end():
-    """An action that ends while there is no gateway is found by its name afterwards."""
-    with Host() as host:
-        client = host.client()
-        execution = start(client, shell("sleep 0.3; echo hello", do_not_cache=True))
-        pid = host.gateway
-        os.kill(pid, signal.SIGSTOP)
-        host.wait_counter("actions_done", 1)
-        os.kill(pid, signal.SIGKILL)
-        expect_end(execution)
-        again = wait_again(client, execution.name)
-        same("stdout", stdout_of(client, again.result), b"hello\n")
-        same("actions done", host.counter("actions_done"), 1)
-
-
-def test_gateway_killed_again_and_again():
-    """It may die several times in one action's life."""
-    with Host() as host:
-        client = host.client()
-        execution = start(client, shell("sleep 2; echo hello"))
-        for _ in range(3):
-            old = kill_gateway(host)
-            wait_new_gateway(host, old)
-        same("stdout", stdout_of(client, wait_again(client, execution.name).result), b"hello\n")
-        same("actions done", host.counter("actions_done"), 1)
-
-
-def test_gateway_killed_while_queued():
-    """What was waiting for a worker when the gateway died is run, and found."""
-    with Host(workers=1) as host:
-        client = host.client()
-        blocker = start(client, shell("sleep 1; echo blocker"))
-        job = shell("echo queued")
-        client.upload(*job.blobs.values())
-        queued = client.execute(job)
-        queued.next()
-        host.wait_counter("actions_queued", 1)
-        kill_gateway(host)
-        for execution, text in (blocker, b"blocker\n"), (queued, b"queued\n"):
-            same("stdout", stdout_of(client, wait_again(client, execution.name).result), text)
-        same("actions done", host.counter("actions_done"), 2)
-
-
-def test_nobody_comes_back():
-    """After the gateway's death an action that nobody asks for any more is ended as well."""
-    with Host("--orphan-grace", "300") as host:
-        client = host.client()
-        start(client, shell("sleep 62.25"))
-        kill_gateway(host)
-        client.close()
-        wait_for("the action's end", lambda: not running("sleep", "62.25"), 15)
-
-
-def patient(call, seconds=30):
-    """What call() gives once the gateway is there to answer."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return call()
-        except grpc.RpcError as error:
-            if error.code() != Code.UNAVAILABLE or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-
-
-def run_through(client, job):
-    """Runs a job as clients do whose connection breaks: they wait for the operation, or execute again."""
-    patient(lambda: client.upload(*job.blobs.values()))
-    execution, name = client.execute(job), None
-    while True:
-        try:
-            return execution.finish().result
-        except grpc.RpcError as error:
-            if error.code() not in (Code.UNAVAILABLE, Code.NOT_FOUND):
-                raise
-            name = None if error.code() == Code.NOT_FOUND else execution.name if execution.operations else name
-        time.sleep(0.02)
-        execution = client.wait(name) if name else client.execute(job)
-
-
-def test_many_clients_and_a_dying_gateway():
-    """Eight clients run action after action while the gateway dies again and again: each gets its results."""
-    with Host() as host:
-        stop = threading.Event()
-
-        def client_loop(number):
-            client, done = host.client(), 0
-            while not stop.is_set() or done < 3:
-                text = f"{number}.{done}"
-                result = run_through(client, shell(f"sleep 0.0{number}; echo {text} | tee out", outputs=["out"]))
-                same("stdout", patient(lambda r=result: stdout_of(client, r)), (text + "\n").encode())
-                same("output", patient(lambda r=result: client.get(r.output_files[0].digest)),
-                     (text + "\n").encode())
-                done += 1
-            return done
-
-        def killer():
-            try:
-                for _ in range(5):
-                    wait_new_gateway(host, kill_gateway(host))
-                    time.sleep(0.2)
-            finally:
-                stop.set()
-
-        results = in_threads(9, lambda n: killer() if n == 8 else client_loop(n))
-        print(f"  actions of each client: {results[:8]}")
-        host.check_idle()
 
 
 # A host that is restarted.
@@ -334,21 +166,21 @@ def test_host_killed():
     with Host() as host:
         client = host.client()
         job = shell("sleep 0.8; echo hello")
-        execution = start(client, job)
+        execution = client.start(job)
         host.listen = host.address
         host.kill()
-        expect_end(execution)
+        execution.expect_break()
         started = time.monotonic()
         host.start()
         with refused(Code.NOT_FOUND):
-            wait_again(client, execution.name)
+            client.wait_again(execution.name)
         assert time.monotonic() - started < 3, f"listens again after {time.monotonic() - started:.1f} s"
         same("stdout", stdout_of(client, client.run(job).result), b"hello\n")
 
 
 def test_worker_killed(host, client):
     """A worker that dies costs time, not the result."""
-    execution = start(client, shell("sleep 0.8; echo hello"))
+    execution = client.start(shell("sleep 0.8; echo hello"))
     before = host.counter("worker_deaths")
     workers = [p for p in host.pids("worker")]
     for pid in workers:
@@ -364,7 +196,7 @@ def test_drain():
     """A host that drains finishes what runs; its stream gets the result."""
     with Host() as host:
         client = host.client()
-        execution = start(client, shell("sleep 0.6; echo hello"))
+        execution = client.start(shell("sleep 0.6; echo hello"))
         host.stop("--drain")
         same("stdout", execution.finish().result.exit_code, 0)
 
