@@ -107,6 +107,43 @@ result_check(const ReapiActionResult *result, struct error_text *err)
 	return rc;
 }
 
+/* Inlined bytes are a blob like others: they go into the store, if they are what the digest says.
+ */
+static int
+bytes_store(struct cas *cas, struct arena *arena, ProtobufCBinaryData *raw, ReapiDigest **digest)
+{
+	struct digest found;
+	int rc;
+
+	if (raw->len == 0)
+		return 0;
+	if (*digest == NULL) {
+		rc = cas_put_bytes(cas, raw->data, raw->len, &found);
+		if (rc == 0)
+			*digest = reapi_digest_new(arena, &found);
+	} else {
+		rc = reapi_digest_get(*digest, &found);
+		if (rc == 0)
+			rc = cas_put_expected(cas, raw->data, raw->len, &found);
+	}
+	if (rc == 0)
+		*raw = (ProtobufCBinaryData){0, NULL};
+	return rc;
+}
+
+static int
+inlined_store(struct cas *cas, struct arena *arena, ReapiActionResult *result)
+{
+	int rc = bytes_store(cas, arena, &result->stdout_raw, &result->stdout_digest);
+
+	if (rc == 0)
+		rc = bytes_store(cas, arena, &result->stderr_raw, &result->stderr_digest);
+	for (size_t i = 0; rc == 0 && i < result->n_output_files; i++)
+		rc = bytes_store(cas, arena, &result->output_files[i]->contents,
+		    &result->output_files[i]->digest);
+	return rc;
+}
+
 static void
 result_update(struct rpc_call *call, struct cas *cas, struct arena *arena,
     const ReapiUpdateActionResultRequest *request)
@@ -122,6 +159,16 @@ result_update(struct rpc_call *call, struct cas *cas, struct arena *arena,
 	if (request->action_result == NULL || result_check(request->action_result, &err) != 0) {
 		rpc_finish(call, RPC_INVALID_ARGUMENT, "action_result: %s",
 		    request->action_result == NULL ? "missing" : err.text);
+		return;
+	}
+	rc = inlined_store(cas, arena, request->action_result);
+	if (rc == -EBADMSG) {
+		rpc_finish(call, RPC_INVALID_ARGUMENT,
+		    "action_result: inlined bytes that are not the blob of their digest");
+		return;
+	}
+	if (rc != 0) {
+		service_fail(call, rc, "the store");
 		return;
 	}
 	service_cache_key(request->instance_name, &action, &key);

@@ -96,6 +96,8 @@ code_of(const struct operation_view *view)
 		return RPC_FAILED_PRECONDITION;
 	case JOB_CANCELLED: /* by whom?  Else the host stops */
 		return view->is_cancelled ? RPC_CANCELLED : RPC_UNAVAILABLE;
+	case JOB_DISK_FULL:
+		return RPC_RESOURCE_EXHAUSTED;
 	case JOB_WORKER_LOST:
 		return RPC_UNAVAILABLE;
 	case JOB_FAILED:

@@ -55,8 +55,8 @@ static const struct message_info message_table[] = {
 /* All members of the union start where the union does. */
 static const size_t body_offset = offsetof(struct message, hello);
 
-const char *const job_status_names[JOB_STATUS_COUNT] = {
-    "ok", "timeout", "missing", "invalid", "failed", "worker_lost", "cancelled", "unmet"};
+const char *const job_status_names[JOB_STATUS_COUNT] = {"ok", "timeout", "missing", "invalid",
+    "failed", "worker_lost", "cancelled", "unmet", "disk_full"};
 
 const char *const job_metric_names[METRIC_COUNT] = {"files_placed", "bytes_placed",
     "subtrees_placed", "directories_made", "subtrees_built", "queue_us", "load_us", "stage_us",

@@ -91,6 +91,7 @@ enum job_status {
 	JOB_WORKER_LOST, /* its worker died each time */
 	JOB_CANCELLED,
 	JOB_UNMET, /* it made an output that is not of the kind it was asked for */
+	JOB_DISK_FULL, /* the host has no room for its inputs or outputs */
 	JOB_STATUS_COUNT
 };
 extern const char *const job_status_names[JOB_STATUS_COUNT]; /* "ok", "timeout", ... */

@@ -11,9 +11,14 @@
 
 #define PEM_BEGIN "-----BEGIN "
 
+/* Where we were started: a daemon is elsewhere by the time it reads its file again. */
+static char start_dir[PATH_MAX];
+
 void
 config_gateway_defaults(struct gateway_settings *gateway)
 {
+	if (getcwd(start_dir, sizeof(start_dir)) == NULL)
+		start_dir[0] = '\0';
 	gateway->message_max = 16 << 20;
 	gateway->blob_max = UINT64_C(64) << 30;
 	gateway->memory_max = UINT64_C(4) << 30;
@@ -24,12 +29,10 @@ config_gateway_defaults(struct gateway_settings *gateway)
 static int
 path_absolute(const char *path, char *text, size_t size, struct error_text *err)
 {
-	char cwd[PATH_MAX] = "";
+	const char *dir = path[0] == '/' ? "" : start_dir;
 	int len;
 
-	if (path[0] != '/' && getcwd(cwd, sizeof(cwd)) == NULL)
-		return error_errno(err, -errno, "%s", path);
-	len = snprintf(text, size, "%s%s%s", cwd, cwd[0] != '\0' ? "/" : "", path);
+	len = snprintf(text, size, "%s%s%s", dir, dir[0] != '\0' ? "/" : "", path);
 	if (len < 0 || (size_t)len >= size)
 		return error_errno(err, -ENAMETOOLONG, "%s", path);
 	return 0;

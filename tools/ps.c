@@ -70,6 +70,13 @@ label_copy(const struct slot_info *info, char label[SLOT_LABEL_SIZE + 1])
 	label[SLOT_LABEL_SIZE] = '\0';
 }
 
+/* 0 is no process, and to kill(2) everybody. */
+static json_t *
+pid_json(const struct slot_info *info)
+{
+	return info->pid > 0 ? json_integer(info->pid) : json_null();
+}
+
 static json_t *
 slot_json(uint32_t number, const struct slot_info *info)
 {
@@ -79,8 +86,8 @@ slot_json(uint32_t number, const struct slot_info *info)
 	if (has_action(info))
 		digest_to_text(&info->action, '/', action);
 	label_copy(info, label);
-	object = json_pack("{s:i,s:s,s:i,s:s,s:I,s:s,s:o,s:i,s:i,s:I,s:i,s:i,s:i,s:I}", "slot",
-	    (int)number, "role", role(number), "pid", (int)info->pid, "state", doing(info),
+	object = json_pack("{s:i,s:s,s:o,s:s,s:I,s:s,s:o,s:i,s:i,s:I,s:i,s:i,s:i,s:I}", "slot",
+	    (int)number, "role", role(number), "pid", pid_json(info), "state", doing(info),
 	    "state_us", (json_int_t)since(info->phase_since_us), "action", action, "label",
 	    text_json(label), "attempt", (int)info->attempt, "action_pid", (int)info->action_pid,
 	    "action_us", (json_int_t)(has_action(info) ? since(info->action_since_us) : 0), "pins",

@@ -85,7 +85,7 @@ done_say(struct job *job, enum job_status status)
 	struct msg_done *done = &job->outcome->done.done;
 	const char *words = job->err.text;
 
-	done->status = status;
+	done->status = job->outcome->disk_full && status == JOB_FAILED ? JOB_DISK_FULL : status;
 	if (job->outcome->disk_full)
 		words = arena_printf(job->worker->arena, "disk full: %.900s", words);
 	else

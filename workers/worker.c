@@ -113,7 +113,7 @@ outcome_log(const struct job_outcome *outcome)
 	if (outcome->host_proc)
 		log_warn(
 		    "a fresh /proc was refused (a container's masks?): actions see the host's");
-	if (done->status == JOB_FAILED)
+	if (done->status == JOB_FAILED || done->status == JOB_DISK_FULL)
 		log_error("job %llu: %.*s", (unsigned long long)done->job, (int)done->message.len,
 		    done->message.data);
 }
