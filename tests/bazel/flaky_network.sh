@@ -24,14 +24,15 @@ cmp flaky good || fail "other outputs: $(diff flaky good)"
 
 # While an action runs: its client finds it again.
 done=$(counter actions_done)
-bazel_remote "$through" build --define=seconds=3.131 //odd:slow &
+bazel_remote "$through" build --define=seconds=984 //odd:slow &
 build=$!
-must_wait_for 60 is_running "sleep 3.131"
+must_wait_for 60 is_running "sleep 984"
 for try in 1 2 3; do
 	had=$(cut_count)
 	kill -USR1 $proxy
 	must_wait_for 10 cut_again
 done
+wake 984
 wait $build || fail "an action whose connection was cut"
 expect_counter actions_done $((done + 1))
 kill $proxy

@@ -25,36 +25,40 @@ build() { # seconds, targets
 }
 
 # Nothing but one action in flight.
-build 3.141
-slow=$(running "sleep 3.141")
+build 981
+slow=$(running "sleep 981")
 victim=$(gateway)
 kill -KILL "$victim"
 must_wait_for 10 another_gateway
-alive "$slow" || fail "the action died with the gateway"
+same "the action that goes on" "$(running "sleep 981")" "$slow"
+must_wait_for 20 counter_is operations_adopted 1
+wake 981
 wait $build || fail "a build whose gateway was killed"
 expect_counter actions_done 1
-expect_counter operations_adopted 1
 
 # In the thick of it.
-build 3.151 //...
+build 982 //...
 for try in 1 2; do
 	victim=$(gateway)
 	kill -KILL "$victim"
 	must_wait_for 10 another_gateway
 done
+wake 982
 wait $build || fail "a build whose gateway was killed twice"
 expect_counter gateway_restarts 3
 expect_counter worker_deaths 0
 outputs_of "$links/bin" | grep -v odd/slow >restarted
 
 bazel_clean
-build 3.161
+build 983
 host=$(host_pid)
 kill -KILL "$host"
 must_wait_for 10 gone "$host"
-must_wait_for 10 not_running "sleep 3.161"
+must_wait_for 10 not_running "sleep 983"
 start_listening "$address"
 done=$(counter actions_done)
+must_wait_for 60 is_running "sleep 983"
+wake 983
 wait $build || fail "a build whose host was killed"
 expect_counter actions_done $((done + 1))
 

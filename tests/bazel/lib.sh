@@ -94,6 +94,9 @@ check_healthy() {
 	check_idle
 }
 
+# //odd:slow sleeps, --define=seconds=, until it is woken.
+wake() { running "sleep $1" | xargs kill; }
+
 start_listening() {
 	rm -f "$RAMET_STATE/listening"
 	start_listening_at=${1:-grpc://127.0.0.1:0}

@@ -325,7 +325,7 @@ mkdir -p "$ws/odd"
 cat >"$ws/odd/BUILD" <<'END'
 genrule(name = "fails", outs = ["fails.txt"], tags = ["manual"], cmd = "echo this action fails >&2; exit 43")
 
-genrule(name = "slow", outs = ["slow.txt"], tags = ["manual"], cmd = "sleep $(seconds) && echo slow > $@")
+genrule(name = "slow", outs = ["slow.txt"], tags = ["manual"], cmd = "sleep $(seconds) || true; echo slow > $@")
 
 genrule(name = "not_cached", outs = ["not_cached.txt"], tags = ["manual", "no-cache"], cmd = "echo again > $@")
 
