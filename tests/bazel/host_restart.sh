@@ -9,7 +9,7 @@ start_listening
 gateway() {
 	ramet ps --json | python3 -c '
 import json, sys
-print(*[p["pid"] for p in json.load(sys.stdin) if p["role"] == "gateway" and p["pid"] > 0])'
+print(*[p["pid"] for p in json.load(sys.stdin) if p["role"] == "gateway" and p["pid"]])'
 }
 another_gateway() {
 	another=$(gateway)
