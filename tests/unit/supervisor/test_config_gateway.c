@@ -199,8 +199,9 @@ from_a_file(void **state)
 				   "token-file = token\n"
 				   "orphan-grace = 500\n"
 				   "insecure yes\n";
-	static struct settings settings;
+	static struct settings settings, again;
 	struct error_text err = {""};
+	char path[128];
 
 	assert_int_equal(fs_write_atomic(AT_FDCWD, "conf", text, strlen(text), 0600), 0);
 	config_defaults(&settings);
@@ -211,6 +212,15 @@ from_a_file(void **state)
 	assert_int_equal(settings.gateway.orphan_grace_ms, 500);
 	assert_true(settings.gateway.insecure);
 	assert_int_equal(settings.gateway.token_file[0], '/');
+	/* a daemon reads it again, from where it is by then */
+	assert_int_equal(chdir("/"), 0);
+	snprintf(path, sizeof(path), "%s/conf", top);
+	again = settings;
+	if (config_read_file(&again, path, &err) != 0)
+		fail_msg("%s", err.text);
+	assert_string_equal(again.gateway.token_file, settings.gateway.token_file);
+	assert_string_equal(again.gateway.listen, settings.gateway.listen);
+	assert_int_equal(chdir(top), 0);
 	assert_int_equal(fs_write_atomic(AT_FDCWD, "conf", "\nlisten nonsense\n", 17, 0600), 0);
 	assert_int_equal(config_read_file(&settings, "conf", &err), -EINVAL);
 	assert_non_null(strstr(err.text, ":2:"));
