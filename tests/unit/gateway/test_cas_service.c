@@ -154,8 +154,8 @@ batch_new(size_t room)
 }
 
 static ReapiBatchUpdateRequest *
-batch_add(
-    ReapiBatchUpdateBlobsRequest *request, const struct digest *digest, uint8_t *data, size_t len)
+batch_add(ReapiBatchUpdateBlobsRequest *request, const struct digest *digest, const uint8_t *data,
+    size_t len)
 {
 	ReapiBatchUpdateRequest *one = REAPI_NEW(host.arena, batch_update_blobs_request__request);
 

@@ -177,10 +177,11 @@ many_threads(void **state)
 {
 	static struct poller pollers[POLLERS];
 
-	for (uint8_t i = 0; i < ACTIONS; i++) {
+	for (unsigned i = 0; i < ACTIONS; i++) {
 		ReapiAction *action = REAPI_NEW(host.arena, action);
+		uint8_t salt = (uint8_t)i;
 
-		action->salt = (ProtobufCBinaryData){1, &i};
+		action->salt = (ProtobufCBinaryData){1, &salt};
 		action->do_not_cache = i == 0;
 		actions[i] = host_put_message(&action->base);
 	}
