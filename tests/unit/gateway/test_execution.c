@@ -641,6 +641,43 @@ results_that_are_refused(void **state)
 	call_free(call);
 }
 
+/* Bytes that a client put into its result are a blob like others, if they are the right ones. */
+static void
+results_with_bytes_in_them(void **state)
+{
+	static uint8_t bytes[] = "bytes that only this result has";
+	enum { LEN = sizeof(bytes) - 1 };
+	ReapiActionResult *result = REAPI_NEW(host.arena, action_result);
+	const ReapiActionResult *stored;
+	struct digest digest, wrong;
+	struct rpc_call *call;
+
+	assert_int_equal(hash_bytes(bytes, LEN, &digest), 0);
+	wrong = digest;
+	wrong.hash[0] ^= 1;
+	result->stderr_raw = (ProtobufCBinaryData){LEN, bytes};
+	result->stderr_digest = reapi_digest_new(host.arena, &wrong);
+	call = update("", result);
+	assert_int_equal(call->code, RPC_INVALID_ARGUMENT);
+	call_free(call);
+	expect_cached("", RPC_NOT_FOUND);
+	assert_int_equal(cas_has(host.gateway.cas, &digest), 0);
+	for (int named = 0; named < 2; named++) { /* with its digest, and without */
+		result->stderr_raw = (ProtobufCBinaryData){LEN, bytes};
+		result->stderr_digest = named ? reapi_digest_new(host.arena, &digest) : NULL;
+		call = update("", result);
+		assert_int_equal(call->code, RPC_OK);
+		stored = host_answer(call, 0, REAPI_TYPE(action_result));
+		assert_int_equal(stored->stderr_digest->size_bytes, LEN);
+		assert_int_equal(stored->stderr_raw.len, 0);
+		call_free(call);
+		assert_int_equal(cas_has(host.gateway.cas, &digest), 1);
+		expect_cached("", RPC_OK);
+		cas_drop(host.gateway.cas, &digest);
+		expect_cached("", RPC_NOT_FOUND);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, other_action, host_renew)
 
 int
@@ -664,6 +701,7 @@ main(void)
 	    TEST(executed_out_of_the_cache),
 	    TEST(a_blob_of_it_is_gone),
 	    TEST(results_that_are_refused),
+	    TEST(results_with_bytes_in_them),
 	};
 
 	return cmocka_run_group_tests(tests, host_open, host_close);
