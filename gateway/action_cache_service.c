@@ -131,6 +131,16 @@ bytes_store(struct cas *cas, struct arena *arena, ProtobufCBinaryData *raw, Reap
 	return rc;
 }
 
+static size_t
+inlined_size(const ReapiActionResult *result)
+{
+	size_t size = result->stdout_raw.len + result->stderr_raw.len;
+
+	for (size_t i = 0; i < result->n_output_files; i++)
+		size += result->output_files[i]->contents.len;
+	return size;
+}
+
 static int
 inlined_store(struct cas *cas, struct arena *arena, ReapiActionResult *result)
 {
@@ -161,7 +171,10 @@ result_update(struct rpc_call *call, struct cas *cas, struct arena *arena,
 		    request->action_result == NULL ? "missing" : err.text);
 		return;
 	}
-	rc = inlined_store(cas, arena, request->action_result);
+	rc = service_has_room(
+		 service_gateway(call), (int64_t)inlined_size(request->action_result), &err)
+	    ? inlined_store(cas, arena, request->action_result)
+	    : -ENOSPC;
 	if (rc == -EBADMSG) {
 		rpc_finish(call, RPC_INVALID_ARGUMENT,
 		    "action_result: inlined bytes that are not the blob of their digest");
