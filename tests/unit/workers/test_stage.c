@@ -624,6 +624,8 @@ mount_xfs(void)
 	    "mount -o loop image volume && rm image",
 	    dir);
 	int rc = system(command);
+	if (rc != 0)
+		fs_remove_tree(AT_FDCWD, dir);
 	/* The mount holds on: the directory's name is not needed, nor is the image's. */
 	strlcat(dir, "/volume", sizeof dir);
 	return rc == 0 && setenv("RAMET_TEST_DIR", dir, 1) == 0;
