@@ -61,6 +61,8 @@ int fs_rename_noreplace(int src_dirfd, const char *src, int dst_dirfd, const cha
  * -errno.  What the system itself puts on every file does not count.
  */
 int fs_has_xattrs(int fd);
+/* An attribute's length, its value in `value`; or -errno. */
+ssize_t fs_get_xattr(int fd, const char *name, void *value, size_t size);
 
 /*
  * Whether somebody has the file open, or mapped, for writing; fd is open for reading only, and the

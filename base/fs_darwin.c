@@ -16,6 +16,8 @@
 
 /* As <sys/xattr.h> has it, which not every cross compiler brings along. */
 ssize_t flistxattr(int fd, char *names, size_t size, int options);
+ssize_t fgetxattr(
+    int fd, const char *name, void *value, size_t size, uint32_t position, int options);
 
 int
 fs_copy_kernel(int in_fd, int out_fd)
@@ -57,6 +59,14 @@ fs_has_xattrs(int fd)
 		return 0;
 	acl_free(acl);
 	return 1;
+}
+
+ssize_t
+fs_get_xattr(int fd, const char *name, void *value, size_t size)
+{
+	ssize_t len = fgetxattr(fd, name, value, size, 0, 0);
+
+	return len < 0 ? -errno : len;
 }
 
 /* There is no call that tells. */

@@ -71,6 +71,14 @@ fs_has_xattrs(int fd)
 	return 0;
 }
 
+ssize_t
+fs_get_xattr(int fd, const char *name, void *value, size_t size)
+{
+	ssize_t len = fgetxattr(fd, name, value, size);
+
+	return len < 0 ? -errno : len;
+}
+
 /*
  * A lease for reading is granted where nobody writes.  Should somebody open the file in between we
  * are told by a signal that nobody heeds, not by SIGIO, which kills.

@@ -238,15 +238,11 @@ file_collect(struct collector *collector, int dirfd, const char *name, char *pat
 
 static int
 directory_collect(
-    struct collector *collector, int dirfd, const char *name, char *path, ReapiActionResult *result)
+    struct collector *collector, const struct place *place, char *path, ReapiActionResult *result)
 {
 	ReapiOutputDirectory *output = REAPI_NEW(collector->arena, output_directory);
-	int fd, rc = collect_open_directory(collector, dirfd, name, &fd);
+	int rc = collect_directory(collector, place, path, output);
 
-	if (rc != 0)
-		return collect_fail(collector, rc, path);
-	rc = collect_directory(collector, fd, path, output);
-	close(fd);
 	if (rc != 0)
 		return rc;
 	output->path = path;
@@ -263,22 +259,25 @@ is_absent(int rc)
 
 /* The directory that holds `path`, one component after the other, none of them a symlink. */
 static int
-parent_open(struct collector *collector, int rootfd, const char *path, int *ret_fd)
+parent_open(struct collector *collector, const struct place *root, const char *path,
+    struct place *ret_place)
 {
-	int fd, rc = fs_open_beneath(rootfd, "", &fd);
+	struct place place = {.lower = root->lower};
+	int rc = fs_open_beneath(root->fd, "", &place.fd);
 
 	while (rc == 0 && *path != '\0') {
 		size_t len = strcspn(path, "/");
 		char *name = arena_printf(collector->arena, "%.*s", (int)len, path);
-		int next;
+		struct place next;
 
-		rc = collect_open_directory(collector, fd, name, &next);
-		close(fd);
-		fd = next;
+		rc = place_enter(collector, &place, name, &next);
+		place_leave(&place);
+		if (rc == 0)
+			place = next;
 		path += len + (path[len] == '/');
 	}
 	if (rc == 0)
-		*ret_fd = fd;
+		*ret_place = place;
 	return rc;
 }
 
@@ -296,15 +295,66 @@ kind_check(struct collector *collector, const char *path, enum output_list list,
 	    path, is_directory ? "directory" : "file", is_directory ? "file" : "directory");
 }
 
+/* An input that the action left as it was, and named as its output. */
 static int
-output_look(struct collector *collector, int dirfd, const char *name, char *path,
+lower_look(struct collector *collector, const struct place *place, const char *name, char *path,
     enum output_list list, ReapiActionResult *result)
 {
-	struct stat st;
-	int rc;
+	struct lower_entry entry = lower_find(place->lower, name);
+	struct arena *arena = collector->arena;
+	int rc = 0;
 
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+	if (entry.file != NULL || entry.directory != NULL)
+		rc = kind_check(
+		    collector, path, list, entry.file != NULL ? S_IFREG : S_IFDIR, result);
+	if (rc != 0)
+		return rc;
+	if (entry.file != NULL) {
+		ReapiOutputFile *file = REAPI_NEW(arena, output_file);
+
+		rc = lower_file(collector, entry.file, path);
+		file->path = path;
+		file->digest = entry.file->digest;
+		file->is_executable = entry.file->is_executable;
+		file->node_properties = lower_properties(
+		    collector, entry.file->node_properties, file->is_executable ? 0555 : 0444);
+		if (rc == 0)
+			result->output_files[result->n_output_files++] = file;
+	} else if (entry.symlink != NULL) {
+		ReapiOutputSymlink *symlink = REAPI_NEW(arena, output_symlink);
+
+		symlink->path = path;
+		symlink->target = entry.symlink->target;
+		symlink->node_properties =
+		    lower_properties(collector, entry.symlink->node_properties, 0777);
+		symlink_add(result, symlink, list);
+	} else if (entry.directory != NULL) {
+		struct place inner = {.fd = -1};
+
+		rc = lower_load(collector, entry.directory->digest, &inner.lower);
+		rc = rc == 0 ? directory_collect(collector, &inner, path, result)
+			     : collect_fail(collector, rc, path);
+	}
+	return rc;
+}
+
+static int
+output_look(struct collector *collector, const struct place *place, const char *name, char *path,
+    enum output_list list, ReapiActionResult *result)
+{
+	int dirfd = place->fd, rc;
+	struct place inner;
+	struct stat st;
+
+	if (dirfd < 0)
+		return lower_look(collector, place, name, path, list, result);
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+		if (errno == ENOENT)
+			return lower_look(collector, place, name, path, list, result);
 		return is_absent(-errno) ? 0 : collect_fail(collector, -errno, path);
+	}
+	if (upper_is_whiteout(collector, &st))
+		return 0;
 	rc = collect_refuse_mount_point(collector, path, &st);
 	if (rc == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
 		rc = kind_check(collector, path, list, st.st_mode, result);
@@ -314,42 +364,49 @@ output_look(struct collector *collector, int dirfd, const char *name, char *path
 		return file_collect(collector, dirfd, name, path, &st, result);
 	if (S_ISLNK(st.st_mode))
 		return symlink_collect(collector, dirfd, name, path, &st, list, result);
-	if (S_ISDIR(st.st_mode))
-		return directory_collect(collector, dirfd, name, path, result);
+	if (S_ISDIR(st.st_mode)) {
+		rc = place_enter(collector, place, name, &inner);
+		if (rc != 0)
+			return collect_fail(collector, rc, path);
+		rc = directory_collect(collector, &inner, path, result);
+		place_leave(&inner);
+		return rc;
+	}
 	return collect_refuse(collector, path, &st);
 }
 
 static int
-output_collect(struct collector *collector, int rootfd, char *path, enum output_list list,
-    ReapiActionResult *result)
+output_collect(struct collector *collector, const struct place *root, char *path,
+    enum output_list list, ReapiActionResult *result)
 {
 	const char *cwd = collector->request->command->working_directory;
 	char *full = arena_printf(
 	    collector->arena, "%s%s%s", cwd, cwd[0] != '\0' && path[0] != '\0' ? "/" : "", path);
 	char *slash = strrchr(full, '/');
 	const char *name = slash == NULL ? full : slash + 1;
-	int fd, rc;
+	struct place parent;
+	int rc;
 
 	if (full[0] == '\0')
-		return directory_collect(collector, rootfd, "", path, result);
+		return directory_collect(collector, root, path, result);
 	if (slash != NULL)
 		*slash = '\0';
-	rc = parent_open(collector, rootfd, slash == NULL ? "" : full, &fd);
+	rc = parent_open(collector, root, slash == NULL ? "" : full, &parent);
 	if (rc != 0)
 		return is_absent(rc) ? 0 : collect_fail(collector, rc, path);
-	rc = output_look(collector, fd, name, path, list, result);
-	close(fd);
+	rc = output_look(collector, &parent, name, path, list, result);
+	place_leave(&parent);
 	return rc;
 }
 
 static int
-list_collect(struct collector *collector, int rootfd, char **paths, size_t count,
+list_collect(struct collector *collector, const struct place *root, char **paths, size_t count,
     enum output_list list, ReapiActionResult *result)
 {
 	int rc = 0;
 
 	for (size_t i = 0; i < count && rc == 0; i++)
-		rc = output_collect(collector, rootfd, paths[i], list, result);
+		rc = output_collect(collector, root, paths[i], list, result);
 	return rc;
 }
 
@@ -399,7 +456,7 @@ outputs_overlap(struct arena *arena, char **paths, size_t count)
 }
 
 static int
-outputs_collect(struct collector *collector, int rootfd, ReapiActionResult *result)
+outputs_collect(struct collector *collector, const struct place *root, ReapiActionResult *result)
 {
 	const ReapiCommand *command = collector->request->command;
 	size_t old_count = command->n_output_files + command->n_output_directories;
@@ -411,8 +468,8 @@ outputs_collect(struct collector *collector, int rootfd, ReapiActionResult *resu
 		collector->may_move = collector->may_move &&
 		    !outputs_overlap(
 			collector->arena, command->output_paths, command->n_output_paths);
-		return list_collect(collector, rootfd, command->output_paths,
-		    command->n_output_paths, LIST_PATHS, result);
+		return list_collect(collector, root, command->output_paths, command->n_output_paths,
+		    LIST_PATHS, result);
 	}
 	if (old_count == 0)
 		return 0;
@@ -424,9 +481,9 @@ outputs_collect(struct collector *collector, int rootfd, ReapiActionResult *resu
 		    : command->output_directories[i - command->n_output_files];
 	collector->may_move =
 	    collector->may_move && !outputs_overlap(collector->arena, old, old_count);
-	rc = list_collect(collector, rootfd, old, command->n_output_files, LIST_FILES, result);
+	rc = list_collect(collector, root, old, command->n_output_files, LIST_FILES, result);
 	return rc != 0 ? rc
-		       : list_collect(collector, rootfd, old + command->n_output_files,
+		       : list_collect(collector, root, old + command->n_output_files,
 			     command->n_output_directories, LIST_DIRECTORIES, result);
 }
 
@@ -473,6 +530,20 @@ properties_want(struct collector *collector)
 	collector->want_directory = !FORMAT_IS(command, TREE_ONLY);
 }
 
+/* What lies below the sandbox's root, if an output can be part of it. */
+static int
+root_lower(struct collector *collector, struct place *root)
+{
+	const struct stage_overlay *overlay = collector->request->overlay;
+	int rc;
+
+	if (overlay == NULL || !overlay->is_owned)
+		return 0;
+	rc = lower_load(
+	    collector, reapi_digest_new(collector->arena, &overlay->digest), &root->lower);
+	return rc == 0 ? 0 : collect_fail(collector, rc, "input root");
+}
+
 int
 collect_outputs(struct cas *cas, struct arena *arena, struct slot *slot, struct sandbox *sandbox,
     const struct collect_request *request, ReapiActionResult *result,
@@ -487,6 +558,7 @@ collect_outputs(struct cas *cas, struct arena *arena, struct slot *slot, struct 
 	    .stats = &stats,
 	    .err = err,
 	    .may_move = request->may_move};
+	struct place root = {.fd = sandbox->rootfd};
 	struct stat st;
 	int rc;
 
@@ -494,7 +566,9 @@ collect_outputs(struct cas *cas, struct arena *arena, struct slot *slot, struct 
 	if (fstat(sandbox->rootfd, &st) != 0)
 		return error_errno(err, -errno, "%s/root: cannot look at it", sandbox->name);
 	collector.owner = st.st_uid;
-	rc = outputs_collect(&collector, sandbox->rootfd, result);
+	rc = root_lower(&collector, &root);
+	if (rc == 0)
+		rc = outputs_collect(&collector, &root, result);
 	if (rc == 0)
 		rc = log_collect(&collector, sandbox->dirfd, "stdout", &result->stdout_raw,
 		    &result->stdout_digest);

@@ -16,6 +16,9 @@
  * older output_files and output_directories with their own symlink lists; output_symlinks are
  * filled for both.  Node properties mtime and unix_mode are recorded when the Command asks for
  * them.
+ *
+ * Below an overlay root/ holds what the action wrote, and marks of what it deleted; the rest of an
+ * output is as the input tree's Directories say, so that what was not written is never read.
  */
 #ifndef WORKERS_COLLECT_H
 #define WORKERS_COLLECT_H
@@ -28,9 +31,11 @@
 #include "cas/store.h"
 #include "shm/slot.h"
 #include "workers/sandbox.h"
+#include "workers/stage.h"
 
 struct collect_request {
 	const ReapiCommand *command;
+	const struct stage_overlay *overlay; /* what the sandbox's root/ lay over; NULL: nothing */
 	bool may_move; /* nobody can have an output open any more */
 	bool need_digests; /* stdout, stderr into the store even when small (always done when large)
 			    */

@@ -6,6 +6,15 @@
 
 #include "workers/collect.h"
 
+/*
+ * A directory of the action's: what was made in it (fd, -1: nothing), and below that what it had
+ * before (lower, NULL: nothing).  Without an overlay there is no lower.
+ */
+struct place {
+	int fd;
+	const ReapiDirectory *lower;
+};
+
 struct collector {
 	struct cas *cas;
 	struct arena *arena;
@@ -37,8 +46,34 @@ ReapiNodeProperties *collect_properties(struct collector *collector, const struc
 /* The directory beneath dirfd; opened even where the action took our right to. */
 int collect_open_directory(struct collector *collector, int dirfd, const char *name, int *ret_fd);
 
-/* collect_tree.c: a whole directory; fd stays the caller's. */
-int collect_directory(
-    struct collector *collector, int fd, const char *path, ReapiOutputDirectory *output);
+/* collect_tree.c: a whole directory; the place stays the caller's. */
+int collect_directory(struct collector *collector, const struct place *place, const char *path,
+    ReapiOutputDirectory *output);
+
+/*
+ * collect_lower.c.  What lies below an overlay, by name; at most one of the three is not NULL.
+ */
+struct lower_entry {
+	const ReapiFileNode *file;
+	const ReapiSymlinkNode *symlink;
+	const ReapiDirectoryNode *directory;
+};
+struct lower_entry lower_find(const ReapiDirectory *lower, const char *name);
+int lower_load(
+    struct collector *collector, const ReapiDigest *digest, const ReapiDirectory **ret_lower);
+/* Its bytes are in the store, or -ENOENT. */
+int lower_file(struct collector *collector, const ReapiFileNode *file, const char *path);
+ReapiNodeProperties *lower_properties(
+    struct collector *collector, const ReapiNodeProperties *had, uint32_t mode);
+/* The mark of something deleted; a directory that hides what was there before. */
+bool upper_is_whiteout(const struct collector *collector, const struct stat *st);
+bool upper_is_opaque(const struct collector *collector, int fd);
+/*
+ * The directory `name` of a place: -ENOENT, -ENOTDIR and -ELOOP when there is none.
+ * *ret_place's fd, if any, is the caller's.
+ */
+int place_enter(struct collector *collector, const struct place *place, const char *name,
+    struct place *ret_place);
+void place_leave(struct place *place);
 
 #endif

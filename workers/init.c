@@ -33,6 +33,15 @@ signals_block(void)
 	sigaction(SIGCHLD, &action, NULL);
 }
 
+static int
+descriptor_keep(int *fd, int number)
+{
+	if (dup2(*fd, number) < 0 || fcntl(number, F_SETFD, FD_CLOEXEC) != 0)
+		return -1;
+	*fd = number;
+	return 0;
+}
+
 /* What init_main works with from here on; the rest of the worker's descriptors is closed. */
 static int
 descriptors_arrange(struct run_init *init)
@@ -47,7 +56,12 @@ descriptors_arrange(struct run_init *init)
 	}
 	if (fcntl(RUN_CONTROL_FD, F_SETFD, FD_CLOEXEC) != 0)
 		return -errno;
-	return run_os_close_from(RUN_CONTROL_FD + 1);
+	if (init->map_fd < 0)
+		return run_os_close_from(RUN_CONTROL_FD + 1);
+	if (descriptor_keep(&init->map_fd, RUN_MAP_FD) != 0 ||
+	    descriptor_keep(&init->own_fd, RUN_OWN_FD) != 0)
+		return -errno;
+	return run_os_close_from(RUN_OWN_FD + 1);
 }
 
 static void
@@ -308,7 +322,7 @@ init_exec_first(struct run_init *init)
 
 	setsid();
 	signals_restore(&init->runner->ignored);
-	rc = run_os_drop_rights(init->runner);
+	rc = run_os_drop_rights(init);
 	if (rc != 0)
 		exec_fail("cannot give up rights", -rc, "");
 	if (strchr(program, '/') != NULL)

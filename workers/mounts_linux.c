@@ -11,16 +11,18 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "workers/overlay_linux.h"
 
 enum { MOUNT_LOCKED_DOWN = MS_NOSUID | MS_NODEV };
 
-static int
-open_beneath(int dirfd, const char *path)
+int
+mounts_open_beneath(int dirfd, const char *path)
 {
 	struct open_how how = {.flags = O_PATH | O_CLOEXEC,
 	    .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+	int fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
 
-	return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+	return fd < 0 ? -errno : fd;
 }
 
 static int
@@ -28,6 +30,25 @@ tree_clone(int fd)
 {
 	return FAULTY(
 	    mount, open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+}
+
+int
+mounts_clone(int dirfd, const char *path, const struct mount_attr *attr)
+{
+	int fd = mounts_open_beneath(dirfd, path);
+	int tree_fd, rc = 0;
+
+	if (fd < 0)
+		return fd;
+	tree_fd = rc = tree_clone(fd);
+	if (tree_fd < 0 ||
+	    mount_setattr(tree_fd, "", AT_EMPTY_PATH, (struct mount_attr *)attr, sizeof(*attr)) !=
+		0)
+		rc = -errno;
+	if (rc < 0 && tree_fd >= 0)
+		close(tree_fd);
+	close(fd);
+	return rc;
 }
 
 static int
@@ -95,17 +116,19 @@ bind_place(int state_fd, int root_fd, const struct stage_bind *bind, uint32_t *s
 	int source_fd, target_fd = -1, tree_fd = -1, rc = 0;
 
 	*step = RUN_STEP_SOURCE;
-	source_fd = open_beneath(state_fd, bind->source);
+	source_fd = mounts_open_beneath(state_fd, bind->source);
 	if (source_fd < 0)
-		return -errno;
+		return source_fd;
 	tree_fd = tree_clone(source_fd); /* read-only as the host is by now */
 	if (tree_fd < 0) {
 		rc = -errno;
 		goto out;
 	}
 	*step = RUN_STEP_TARGET;
-	target_fd = open_beneath(root_fd, bind->target);
-	if (target_fd < 0 || tree_attach(tree_fd, target_fd) != 0)
+	target_fd = mounts_open_beneath(root_fd, bind->target);
+	if (target_fd < 0)
+		rc = target_fd;
+	else if (tree_attach(tree_fd, target_fd) != 0)
 		rc = -errno;
 out:
 	if (target_fd >= 0)
@@ -141,19 +164,9 @@ sandbox_clone(struct run_init *init)
 {
 	struct mount_attr attr = {.attr_clr = MOUNT_ATTR_RDONLY};
 	char path[128];
-	int fd, tree_fd, rc;
 
 	snprintf(path, sizeof(path), "sandboxes/%s/root", init->sandbox->name);
-	fd = open_beneath(init->state_fd, path);
-	if (fd < 0)
-		return -errno;
-	tree_fd = rc = tree_clone(fd);
-	if (tree_fd < 0 || mount_setattr(tree_fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) != 0)
-		rc = -errno;
-	if (rc < 0 && tree_fd >= 0)
-		close(tree_fd);
-	close(fd);
-	return rc;
+	return mounts_clone(init->state_fd, path, &attr);
 }
 
 static int
@@ -262,9 +275,13 @@ mounts_finish(struct run_init *init)
 {
 	int tree_fd, rc;
 
-	STEP(ROOT, tree_fd = sandbox_clone(init));
-	STEP(SANDBOX, sandbox_attach(tree_fd));
-	close(tree_fd);
+	if (init->request->overlay != NULL) {
+		STEP(OVERLAY, overlay_attach(init));
+	} else {
+		STEP(ROOT, tree_fd = sandbox_clone(init));
+		STEP(SANDBOX, sandbox_attach(tree_fd));
+		close(tree_fd);
+	}
 	STEP(SOURCE, binds_place(init));
 	close(init->state_fd);
 	init->state_fd = -1;

@@ -171,6 +171,29 @@ try_isolation(const struct host_config *config, enum isolation isolation, struct
 	probe_explain_isolation(isolation, -rc, way);
 }
 
+/* Mounting it is not enough: an action must be able to write there, and the tree below stay. */
+static void
+try_overlay(const struct host_config *config, struct probe *probe)
+{
+	struct probe_way *way = &probe->ways[PLACE_OVERLAY];
+	struct error_text err = {""};
+
+	if (probe->best_isolation == ISOLATION_NONE) {
+		if (way->why[0] == '\0')
+			strlcpy(way->why, "needs a mount namespace", sizeof way->why);
+		way->error = way->error != 0 ? way->error : ENOTSUP;
+		return;
+	}
+	int rc = run_try_overlay(config, probe->best_isolation, &way->us, &err);
+	way_says(way, rc, "%s an action that changes inputs which lie below an overlay",
+	    rc == 0 ? "ran" : "running");
+	if (rc == 0)
+		return;
+	if (err.text[0] != '\0')
+		strlcpy(way->why, err.text, sizeof way->why);
+	probe_explain_overlay(probe->volume, way);
+}
+
 static void
 choose_best(struct probe *probe)
 {
@@ -189,7 +212,8 @@ mark_unneeded(struct probe *probe)
 {
 	struct probe_way *isolation = probe->isolation, *ways = probe->ways;
 
-	ways[PLACE_OVERLAY].unneeded = ways[PLACE_IMAGE].unneeded = true;
+	ways[PLACE_IMAGE].unneeded = true;
+	ways[PLACE_OVERLAY].unneeded = !ways[PLACE_OVERLAY].works && ways[PLACE_COPY].works;
 	ways[PLACE_REFLINK].unneeded =
 	    !ways[PLACE_REFLINK].works && ways[PLACE_HARDLINK].works && ways[PLACE_COPY].works;
 	if (probe->best_isolation == ISOLATION_USER && !isolation[ISOLATION_ROOT].works)
@@ -265,6 +289,7 @@ probe_run(const struct host_config *config, struct probe *ret_probe)
 	try_isolation(config, ISOLATION_USER, probe);
 	try_isolation(config, ISOLATION_NONE, probe);
 	choose_best(probe);
+	try_overlay(config, probe);
 	mark_unneeded(probe);
 }
 

@@ -35,6 +35,11 @@ probe_explain_isolation(enum isolation isolation, int error, struct probe_way *w
 }
 
 void
+probe_explain_overlay(const char *volume, struct probe_way *way)
+{
+}
+
+void
 probe_explain_reflink(const char *volume, struct probe_way *way)
 {
 	snprintf(

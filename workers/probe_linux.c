@@ -19,9 +19,9 @@
 
 /* What the child of a mount try found, by step. */
 struct tried {
-	int bind_error, overlay_error;
+	int bind_error;
 	const char *bind_step; /* a literal: the same address in parent and child */
-	uint64_t bind_us, overlay_us;
+	uint64_t bind_us;
 };
 
 static const struct {
@@ -107,25 +107,6 @@ try_bind(int dirfd, struct tried *tried)
 	return errno == EROFS ? 0 : -errno;
 }
 
-static int
-try_overlay(const char *path, struct tried *tried)
-{
-	char options[3 * 4200];
-	uint64_t start = clock_monotonic_us();
-
-	if (chdir(path) != 0)
-		return -errno;
-	snprintf(options, sizeof options, "lowerdir=tree,upperdir=upper,workdir=work%s",
-	    geteuid() == 0 ? "" : ",userxattr");
-	int rc = mount("overlay", "merged", "overlay", 0, options) != 0 ? -errno : 0;
-	if (rc == -EINVAL || rc == -EPERM) { /* in a user namespace we look like root */
-		strlcat(options, ",userxattr", sizeof options);
-		rc = mount("overlay", "merged", "overlay", 0, options) != 0 ? -errno : 0;
-	}
-	tried->overlay_us = clock_monotonic_us() - start;
-	return rc;
-}
-
 /* `path` is opened anew: a descriptor from before belongs to the other namespace's mounts. */
 static int
 try_in_child(const char *path, struct tried *tried)
@@ -134,18 +115,17 @@ try_in_child(const char *path, struct tried *tried)
 
 	if (rc != 0) {
 		tried->bind_step = "unshare";
-		tried->bind_error = tried->overlay_error = -rc;
+		tried->bind_error = -rc;
 		return 0;
 	}
 	int dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd < 0) {
 		tried->bind_step = "open the trial's directory";
-		tried->bind_error = tried->overlay_error = errno;
+		tried->bind_error = errno;
 		return 0;
 	}
 	tried->bind_error = -try_bind(dirfd, tried);
 	close(dirfd);
-	tried->overlay_error = -try_overlay(path, tried);
 	return 0;
 }
 
@@ -219,7 +199,7 @@ kernel_has(const char *filesystem)
 static void
 explain_mounts(const struct tried *tried, struct probe *probe)
 {
-	struct probe_way *bind = &probe->ways[PLACE_BIND], *overlay = &probe->ways[PLACE_OVERLAY];
+	struct probe_way *bind = &probe->ways[PLACE_BIND];
 
 	bind->works = tried->bind_error == 0;
 	bind->error = tried->bind_error;
@@ -234,11 +214,6 @@ explain_mounts(const struct tried *tried, struct probe *probe)
 		    bind->error == ENOSYS ? "Linux 5.12 or later has it" : namespace_remedy(),
 		    sizeof bind->remedy);
 	}
-	overlay->error = tried->overlay_error;
-	overlay->us = (double)tried->overlay_us;
-	snprintf(overlay->why, sizeof overlay->why,
-	    "ramet places nothing by overlay: bind and hardlink do (mounting one: %s)",
-	    overlay->error == 0 ? "works" : strerror(overlay->error));
 }
 
 static void
@@ -255,16 +230,13 @@ explain_image(struct probe *probe)
 void
 probe_mounts(int dirfd, const char *path, struct probe *probe)
 {
-	static const char *const names[] = {"target", "upper", "work", "merged"};
 	struct tried tried = {0};
-	int rc = 0;
+	int rc = fs_mkdir(dirfd, "target", 0755);
 
-	for (size_t i = 0; rc == 0 && i < sizeof names / sizeof names[0]; i++)
-		rc = fs_mkdir(dirfd, names[i], 0755);
 	if (rc == 0)
 		rc = run_child(path, &tried);
 	if (rc != 0) {
-		tried.bind_error = tried.overlay_error = -rc;
+		tried.bind_error = -rc;
 		tried.bind_step = "trying a mount";
 	}
 	explain_mounts(&tried, probe);
@@ -276,6 +248,19 @@ probe_explain_isolation(enum isolation isolation, int error, struct probe_way *w
 {
 	if (isolation != ISOLATION_NONE)
 		strlcpy(way->remedy, namespace_remedy(), sizeof way->remedy);
+}
+
+void
+probe_explain_overlay(const char *volume, struct probe_way *way)
+{
+	if (!kernel_has("overlay"))
+		strlcpy(way->remedy, "load the kernel's overlay module (modprobe overlay)",
+		    sizeof way->remedy);
+	else
+		snprintf(way->remedy, sizeof way->remedy,
+		    "keep the state directory on ext4, XFS, btrfs or tmpfs (it is on %s), with "
+		    "Linux 5.19 or later",
+		    volume);
 }
 
 void

@@ -8,13 +8,14 @@
 void probe_volume(int fd, char *name, size_t size);
 
 /*
- * Bind, overlay and image, tried below dirfd (an empty directory of the probe's own, which it may
+ * Bind and image, tried below dirfd (an empty directory of the probe's own, which it may
  * fill); path is its absolute name.
  */
 void probe_mounts(int dirfd, const char *path, struct probe *probe);
 
 /* Fills why and remedy of the isolations by what this system says about a failure. */
 void probe_explain_isolation(enum isolation isolation, int error, struct probe_way *way);
+void probe_explain_overlay(const char *volume, struct probe_way *way);
 void probe_explain_reflink(const char *volume, struct probe_way *way);
 bool probe_clone_is_native(void);
 

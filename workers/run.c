@@ -47,6 +47,7 @@ static const char *const step_words[RUN_STEP_COUNT] = {
     [RUN_STEP_READ_ONLY] = "cannot make the host read-only",
     [RUN_STEP_TMP] = "cannot mount a private /tmp",
     [RUN_STEP_SANDBOX] = "cannot mount the sandbox",
+    [RUN_STEP_OVERLAY] = "cannot mount an overlay of the sandbox and a cached tree",
     [RUN_STEP_SOURCE] = "cannot open an input tree",
     [RUN_STEP_TARGET] = "cannot bind an input tree",
     [RUN_STEP_HIDE] = "cannot hide the state directory",
@@ -108,7 +109,7 @@ runner_new(const struct host_config *config, enum isolation isolation, uid_t act
 	runner->slot = slot;
 	ignored_find(&runner->ignored);
 	runner->ready = RUN_CHILD_NONE;
-	runner->mounts_fd = -1;
+	runner->mounts_fd = runner->map_fd = runner->own_fd = -1;
 	runner->null_fd = standard_fds_hold();
 	if (runner->null_fd < 0) {
 		rc = error_errno(err, runner->null_fd, "/dev/null: cannot open");
@@ -133,12 +134,18 @@ runner_free(struct runner *runner)
 	run_ready_close(runner);
 	for (unsigned i = 0; i < runner->leaving_count; i++)
 		run_child_reap(runner->leaving[i]);
-	if (runner->mounts_fd >= 0)
-		close(runner->mounts_fd);
-	if (runner->null_fd >= 0)
-		close(runner->null_fd);
+	int fds[] = {runner->mounts_fd, runner->null_fd, runner->map_fd, runner->own_fd};
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
 	free(runner->log_buffer);
 	free(runner);
+}
+
+int
+runner_overlay_error(const struct runner *runner)
+{
+	return runner->overlay_error;
 }
 
 int
@@ -342,6 +349,8 @@ result_fill(struct run *run, struct error_text *err)
 	if (report->kind == RUN_FAILED) {
 		const char *words =
 		    report->step < RUN_STEP_COUNT ? step_words[report->step] : "cannot run";
+		if (report->step == RUN_STEP_OVERLAY)
+			run->runner->overlay_error = -report->error;
 		bool of_bind = report->step == RUN_STEP_SOURCE || report->step == RUN_STEP_TARGET;
 
 		if (of_bind && report->bind < run->request->bind_count)
@@ -436,6 +445,20 @@ run_once(struct run *run, bool may_be_ready, struct error_text *err)
 	return 0;
 }
 
+/* What an action needs to whom its inputs belong: made once, before the first. */
+static int
+inputs_own(struct run *run, struct error_text *err)
+{
+	const struct stage_overlay *overlay = run->request->overlay;
+	int rc = overlay != NULL && overlay->is_owned ? run_os_own_inputs(run->runner) : 0;
+
+	if (rc == 0)
+		return 0;
+	run->runner->overlay_error = -rc;
+	return error_errno(
+	    err, rc, "%s: cannot give the action its inputs as its own", run->sandbox->name);
+}
+
 int
 run_action(struct runner *runner, struct sandbox *sandbox, const struct run_request *request,
     struct run_result *ret_result, struct error_text *err)
@@ -457,6 +480,10 @@ run_action(struct runner *runner, struct sandbox *sandbox, const struct run_requ
 	if (request->timeout_us != 0)
 		run.deadline_us = run.start_us + request->timeout_us;
 	logs_open(&run);
+	runner->overlay_error = 0;
+	rc = inputs_own(&run, err);
+	if (rc != 0)
+		return rc;
 	rc = run_once(&run, true, err);
 	if (rc == 0 && run_is_refused(&run)) {
 		(void)logs_finish(&run, NULL);

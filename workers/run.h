@@ -6,7 +6,8 @@
  * each.  Linux: run_linux.c; macOS: run_darwin.c; what they share: run.c.
  *
  * The action's first process is a child of an init of ours that lives in the action's own pid,
- * mount, ipc and uts namespaces, mounts the binds read-only, the sandbox at SANDBOX_PATH, a private
+ * mount, ipc and uts namespaces, mounts the binds read-only, the sandbox (or an overlay of it and a
+ * cached tree) at SANDBOX_PATH, a private
  * /tmp and /dev/shm and a fresh /proc, makes the host read-only, hides the state directory, and
  * waits.  When the first process has ended the init exits and the kernel kills whatever is left.
  * Without namespaces the init is a subreaper that kills the process group and all descendants.
@@ -54,6 +55,7 @@ struct run_request {
 	const char *working_directory; /* relative, exists */
 	const struct stage_bind *binds;
 	size_t bind_count;
+	const struct stage_overlay *overlay; /* NULL: none; a sandbox can have one only once */
 	uint64_t timeout_us; /* 0: none */
 	int cancel_fd; /* readable: look (see cancelled); -1 none */
 	bool (*cancelled)(void *arg); /* called when cancel_fd is readable; true: kill the action */
@@ -78,8 +80,17 @@ void runner_free(struct runner *runner);
 
 int run_action(struct runner *runner, struct sandbox *sandbox, const struct run_request *request,
     struct run_result *ret_result, struct error_text *err);
+/*
+ * When run_action failed because its overlay could not be mounted: the errno, else 0.  Then nothing
+ * of the action has run, and it can be staged another way.
+ */
+int runner_overlay_error(const struct runner *runner);
 int runner_rest_ms(const struct runner *runner);
 void runner_rest(struct runner *runner);
+
+/* A real try of an overlay: an action in it writes to, deletes and adds inputs. */
+int run_try_overlay(const struct host_config *config, enum isolation isolation, double *ret_us,
+    struct error_text *err);
 
 /* A real try of an isolation with /bin/true-like work, for probe.h: 0 or -errno. */
 int run_try_isolation(const struct host_config *config, enum isolation isolation, double *ret_us,

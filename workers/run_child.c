@@ -50,6 +50,8 @@ run_child_start(const struct runner *runner, struct run_init *init, const char *
 
 	init->runner = runner;
 	init->stdout_fd = init->stderr_fd = init->control_fd = -1;
+	init->map_fd = runner->map_fd;
+	init->own_fd = runner->own_fd;
 	rc = log_pipe_open(runner, &child.pipe_fds[0], &init->stdout_fd);
 	if (rc == 0)
 		rc = log_pipe_open(runner, &child.pipe_fds[1], &init->stderr_fd);

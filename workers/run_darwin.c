@@ -123,8 +123,15 @@ run_os_spawn_first(struct run_init *init)
 }
 
 int
-run_os_drop_rights(const struct runner *runner)
+run_os_own_inputs(struct runner *runner)
 {
+	return -ENOTSUP;
+}
+
+int
+run_os_drop_rights(const struct run_init *init)
+{
+	const struct runner *runner = init->runner;
 	gid_t gid = (gid_t)runner->action_uid;
 
 	if (!runner->drop_uid)

@@ -27,7 +27,7 @@
 #include "workers/run.h"
 
 enum { RUN_ASK_GO = 'g', RUN_ASK_TERM = 't', RUN_ASK_KILL = 'k' };
-enum { RUN_CONTROL_FD = 3, RUN_LEAVING_MAX = 4 };
+enum { RUN_CONTROL_FD = 3, RUN_MAP_FD, RUN_OWN_FD, RUN_LEAVING_MAX = 4 };
 
 /* An init as the worker holds it. */
 struct run_child {
@@ -46,6 +46,8 @@ struct runner {
 	bool drop_uid; /* action_uid is not ours, and we may change to it */
 	struct slot *slot;
 	int null_fd;
+	int map_fd, own_fd; /* overlay_linux.h; -1: none */
+	int overlay_error; /* of the last run_action: errno of its overlay, 0 if that is not it */
 	sigset_t ignored; /* signals that we ignore and an action must not */
 	char *log_buffer;
 	struct run_child ready; /* the init that waits for an action */
@@ -61,6 +63,7 @@ enum run_step {
 	RUN_STEP_READ_ONLY,
 	RUN_STEP_TMP,
 	RUN_STEP_SANDBOX,
+	RUN_STEP_OVERLAY,
 	RUN_STEP_SOURCE,
 	RUN_STEP_TARGET,
 	RUN_STEP_HIDE,
@@ -99,6 +102,7 @@ struct run_init {
 	const struct sandbox *sandbox;
 	const struct run_request *request;
 	int stdout_fd, stderr_fd, control_fd;
+	int map_fd, own_fd; /* the runner's, where it has them */
 	int state_fd; /* a path to it alone, from run_os_isolate to run_os_furnish */
 	const char *root_path; /* where the action finds its input root */
 	pid_t first;
@@ -146,8 +150,13 @@ int run_os_close_from(int fd);
 int run_os_isolate(struct run_init *init);
 int run_os_furnish(struct run_init *init);
 pid_t run_os_spawn_first(struct run_init *init);
-/* In the first process: gives up every right; then replaces itself by `path`. */
-int run_os_drop_rights(const struct runner *runner);
+/* In the worker: what an action needs to whom its inputs belong (stage_overlay.is_owned). */
+int run_os_own_inputs(struct runner *runner);
+/*
+ * In the first process: gives up every right, but to write to its own files whatever their mode
+ * where its inputs are its own; then replaces itself by `path`.
+ */
+int run_os_drop_rights(const struct run_init *init);
 int run_os_exec(struct run_init *init, const char *path);
 void run_os_default_signals(void); /* those that sigaction(2) refuses */
 /* In the init: `signal` to every process of the action. */

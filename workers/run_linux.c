@@ -24,6 +24,7 @@
 #include "base/fs.h"
 #include "workers/descent_linux.h"
 #include "workers/mounts_linux.h"
+#include "workers/overlay_linux.h"
 #include "workers/run_internal.h"
 
 /* Of one action; the network namespace is made once a worker, since it costs as much as all these.
@@ -194,25 +195,55 @@ run_os_spawn_first(struct run_init *init)
 	return pid > 0 ? pid : -errno;
 }
 
-/* All capabilities, now and at the exec: uid 0 of a user namespace would get them back there. */
+/*
+ * All capabilities, now and at the exec: uid 0 of a user namespace would get them back there.
+ * `kept` is a mask of those that stay, at the exec too.
+ */
 static int
-capabilities_drop(void)
+capabilities_drop(uint32_t kept)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
+	struct __user_cap_data_struct left[_LINUX_CAPABILITY_U32S_3];
 
-	memset(none, 0, sizeof(none));
+	memset(left, 0, sizeof(left));
+	left[0].effective = left[0].permitted = left[0].inheritable = kept;
 	if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED) != 0 && errno != EPERM)
 		return -errno;
-	return syscall(SYS_capset, &header, none) == 0 ? 0 : -errno;
+	if (syscall(SYS_capset, &header, left) != 0)
+		return -errno;
+	for (unsigned capability = 0; capability < 32; capability++)
+		if ((kept & 1U << capability) != 0 &&
+		    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) != 0)
+			return -errno;
+	return 0;
+}
+
+int
+run_os_own_inputs(struct runner *runner)
+{
+	return run_has_namespaces(runner) ? overlay_namespaces(runner) : -ENOTSUP;
+}
+
+/*
+ * Where inputs are the action's own they still have the modes of the cached tree, 0444: this makes
+ * them writable, and only what belongs to the one uid of the action's user namespace.
+ */
+static uint32_t
+capabilities_kept(const struct run_init *init)
+{
+	const struct stage_overlay *overlay = init->request->overlay;
+
+	return overlay != NULL && overlay->is_owned ? 1U << CAP_DAC_OVERRIDE : 0;
 }
 
 /* By number: the C library's wrappers would tell all threads, and this may share the init's memory.
  */
 static int
-identity_drop(uid_t uid)
+identity_drop(uid_t uid, int own_fd)
 {
-	if (syscall(SYS_setgroups, 0, NULL) != 0 || syscall(SYS_setresgid, uid, uid, uid) != 0 ||
+	if (syscall(SYS_setgroups, 0, NULL) != 0 ||
+	    (own_fd >= 0 && setns(own_fd, CLONE_NEWUSER) != 0) ||
+	    syscall(SYS_setresgid, uid, uid, uid) != 0 ||
 	    syscall(SYS_setresuid, uid, uid, uid) != 0)
 		return -errno;
 	return 0;
@@ -231,8 +262,10 @@ keyrings_leave(bool has_own_uid)
 }
 
 int
-run_os_drop_rights(const struct runner *runner)
+run_os_drop_rights(const struct run_init *init)
 {
+	const struct runner *runner = init->runner;
+	uint32_t kept = capabilities_kept(init);
 	int rc = 0;
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
@@ -240,11 +273,11 @@ run_os_drop_rights(const struct runner *runner)
 	if (!run_has_namespaces(runner) && geteuid() == 0 && !runner->drop_uid)
 		return 0; /* root that wants root: as told */
 	if (runner->drop_uid)
-		rc = identity_drop(runner->action_uid);
+		rc = identity_drop(runner->action_uid, kept != 0 ? init->own_fd : -1);
 	if (rc == 0)
 		keyrings_leave(runner->drop_uid);
 	if (rc == 0)
-		rc = capabilities_drop();
+		rc = capabilities_drop(kept);
 	if (rc == 0 && !run_has_namespaces(runner))
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	return rc;

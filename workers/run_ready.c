@@ -128,6 +128,18 @@ order_binds(struct run_order *order, const struct stage_bind *binds, size_t coun
 	return copy;
 }
 
+static const struct stage_overlay *
+order_overlay(struct run_order *order, const struct stage_overlay *overlay)
+{
+	struct stage_overlay *copy = order_reserve(order, sizeof(*copy));
+
+	if (copy == NULL)
+		return NULL;
+	*copy = *overlay;
+	copy->lower = order_string(order, overlay->lower);
+	return copy->lower == NULL ? NULL : copy;
+}
+
 /* Both sides see it at one address, so that it is made of pointers; false: it is too large. */
 static bool
 order_write(
@@ -142,6 +154,11 @@ order_write(
 	copy->env = order_strings(order, request->env);
 	copy->working_directory = order_string(order, request->working_directory);
 	copy->binds = order_binds(order, request->binds, request->bind_count);
+	if (request->overlay != NULL) {
+		copy->overlay = order_overlay(order, request->overlay);
+		if (copy->overlay == NULL)
+			return false;
+	}
 	return copy->argv != NULL && copy->env != NULL && copy->working_directory != NULL &&
 	    copy->binds != NULL;
 }

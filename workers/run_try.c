@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,12 +12,18 @@
 #include "workers/run.h"
 #include "workers/run_internal.h"
 
+static const char *const overlay_files[] = {"changed", "deleted", "kept"};
+enum { OVERLAY_FILES = 3 };
+
 /* What the trial's process tells its parent. */
 struct trial {
 	int rc;
 	double us;
 	struct error_text err;
 };
+
+typedef int trial_fn(
+    struct runner *runner, struct sandbox *sandbox, double *ret_us, struct error_text *err);
 
 static int
 trial_sandbox_make(int state_fd, uid_t uid, struct sandbox *sandbox)
@@ -54,6 +61,74 @@ trial_sandbox_remove(int state_fd, struct sandbox *sandbox)
 	close(fd);
 }
 
+/* A cached tree's stand-in, as cached trees are: ours, and written to by nobody. */
+static int
+trial_lower_make(int dirfd)
+{
+	int fd, rc = fs_mkdir(dirfd, "lower", 0755);
+
+	if (rc == 0)
+		rc = fs_open_beneath(dirfd, "lower", &fd);
+	for (int i = 0; rc == 0 && i < OVERLAY_FILES; i++)
+		rc = fs_write_atomic(fd, overlay_files[i], "x", 1, 0444);
+	if (rc == 0)
+		close(fd);
+	return rc == 0 ? fs_mkdir(dirfd, "work", 0755) : rc;
+}
+
+static int
+trial_lower_check(const struct sandbox *sandbox, struct error_text *err)
+{
+	char path[64];
+	uint8_t *data;
+	size_t len;
+
+	for (int i = 0; i < OVERLAY_FILES; i++) {
+		snprintf(path, sizeof(path), "lower/%s", overlay_files[i]);
+		int rc = fs_read_file(sandbox->dirfd, path, 16, &data, &len);
+		if (rc != 0)
+			return error_errno(err, rc, "overlay: %s is gone from below it", path);
+		free(data);
+		if (len != 1)
+			return error_set(err, -EIO, "overlay: %s was changed below it", path);
+	}
+	if (faccessat(sandbox->rootfd, "changed", F_OK, 0) != 0)
+		return error_errno(err, -errno, "overlay: a change is not in the upper layer");
+	return 0;
+}
+
+static int
+trial_overlay_run(
+    struct runner *runner, struct sandbox *sandbox, double *ret_us, struct error_text *err)
+{
+	char program[] = "sh", flag[] = "-c",
+	     path[] = "PATH=/usr/bin:/bin:/run/current-system/sw/bin";
+	char script[] = "echo y >>changed && rm -f deleted && echo z >added && chmod 600 kept";
+	char lower[96];
+	char *const argv[] = {program, flag, script, NULL};
+	char *const env[] = {path, NULL};
+	struct stage_overlay overlay = {.lower = lower, .is_owned = true};
+	struct run_request request = {.argv = argv,
+	    .env = env,
+	    .working_directory = "",
+	    .overlay = &overlay,
+	    .timeout_us = 10000000,
+	    .cancel_fd = -1};
+	struct run_result result;
+	int rc = trial_lower_make(sandbox->dirfd);
+
+	if (rc != 0)
+		return error_errno(err, rc, "overlay: cannot make its layers");
+	snprintf(lower, sizeof(lower), "sandboxes/%s/lower", sandbox->name);
+	rc = run_action(runner, sandbox, &request, &result, err);
+	if (rc != 0)
+		return rc;
+	if (result.exit_code != 0)
+		return error_set(err, -EACCES, "overlay: an action could not change its inputs");
+	*ret_us = (double)result.setup_us;
+	return trial_lower_check(sandbox, err);
+}
+
 /* The second run counts: the first pays for what is made once. */
 static int
 trial_run(struct runner *runner, struct sandbox *sandbox, double *ret_us, struct error_text *err)
@@ -82,7 +157,8 @@ trial_run(struct runner *runner, struct sandbox *sandbox, double *ret_us, struct
 }
 
 static void
-trial_make(const struct host_config *config, enum isolation isolation, struct trial *trial)
+trial_make(
+    const struct host_config *config, enum isolation isolation, trial_fn *run, struct trial *trial)
 {
 	uid_t uid =
 	    geteuid() == 0 && isolation != ISOLATION_USER ? config->action_uid_base : geteuid();
@@ -96,7 +172,7 @@ trial_make(const struct host_config *config, enum isolation isolation, struct tr
 	if (trial->rc == 0)
 		trial->rc = runner_new(config, isolation, uid, NULL, &runner, &trial->err);
 	if (trial->rc == 0)
-		trial->rc = trial_run(runner, &sandbox, &trial->us, &trial->err);
+		trial->rc = run(runner, &sandbox, &trial->us, &trial->err);
 	runner_free(runner);
 	trial_sandbox_remove(config->state_fd, &sandbox);
 }
@@ -119,22 +195,20 @@ trial_read(int fd, struct trial *trial)
 }
 
 /* In a process of its own: namespaces, once entered, are not left. */
-int
-run_try_isolation(const struct host_config *config, enum isolation isolation, double *ret_us,
-    struct error_text *err)
+static int
+try_in_child(const struct host_config *config, enum isolation isolation, trial_fn *run,
+    double *ret_us, struct error_text *err)
 {
 	struct trial trial = {.rc = -EIO};
 	int fds[2], rc;
 	pid_t pid;
 
-	if (isolation == ISOLATION_ROOT && geteuid() != 0)
-		return error_set(err, -EPERM, "needs root");
 	rc = run_os_pipe(fds);
 	if (rc != 0)
 		return error_errno(err, rc, "cannot make a pipe");
 	pid = fork();
 	if (pid == 0) {
-		trial_make(config, isolation, &trial);
+		trial_make(config, isolation, run, &trial);
 		_exit(fs_write_all(fds[1], &trial, sizeof(trial)) == 0 ? 0 : 1);
 	}
 	rc = pid < 0 ? -errno : 0;
@@ -150,4 +224,20 @@ run_try_isolation(const struct host_config *config, enum isolation isolation, do
 		return error_set(err, trial.rc, "%s", trial.err.text);
 	*ret_us = trial.us;
 	return 0;
+}
+
+int
+run_try_isolation(const struct host_config *config, enum isolation isolation, double *ret_us,
+    struct error_text *err)
+{
+	if (isolation == ISOLATION_ROOT && geteuid() != 0)
+		return error_set(err, -EPERM, "needs root");
+	return try_in_child(config, isolation, trial_run, ret_us, err);
+}
+
+int
+run_try_overlay(const struct host_config *config, enum isolation isolation, double *ret_us,
+    struct error_text *err)
+{
+	return try_in_child(config, isolation, trial_overlay_run, ret_us, err);
 }

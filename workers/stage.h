@@ -42,6 +42,21 @@ struct stage_bind {
 	bool is_directory;
 };
 
+/*
+ * A cached tree that the sandbox's root/ lies over, both mounted as one by run.h: what the action
+ * writes, changes and deletes is in root/ alone.
+ */
+struct stage_overlay {
+	char *lower; /* relative to the state directory */
+	struct digest digest; /* of its Directory */
+	/*
+	 * The whole input tree, which the action may change as if it were its own: what root/ does
+	 * not have or hide is as it was.  Else the large flat directories of the spine, whose files
+	 * are as links to the CAS would be; no output is below.
+	 */
+	bool is_owned;
+};
+
 struct stage_request {
 	struct digest root;
 	const char *working_directory; /* checked relative path, "" for the root */

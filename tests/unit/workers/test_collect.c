@@ -2,6 +2,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -607,6 +608,196 @@ test_outputs_of_another_kind(void **state)
 	assert_int_equal(collect_older(f, "absent", "link", 0), 0);
 }
 
+/* What the action found below its own root/, and left there. */
+static ReapiDirectory *
+lower_dir(struct fixture *f, const char *const *files, const char *link)
+{
+	ReapiDirectory *dir = REAPI_NEW(f->arena, directory);
+	size_t count = 0;
+
+	while (files[count] != NULL)
+		count++;
+	dir->files = arena_alloc(f->arena, (count + 1) * sizeof(void *));
+	for (; dir->n_files < count; dir->n_files++) {
+		const char *name = files[dir->n_files];
+		ReapiFileNode *node = dir->files[dir->n_files] = REAPI_NEW(f->arena, file_node);
+		struct digest digest;
+
+		assert_int_equal(cas_put_bytes(f->cas, name, strlen(name), &digest), 0);
+		node->name = arena_strdup(f->arena, name);
+		node->digest = reapi_digest_new(f->arena, &digest);
+		node->is_executable = name[0] == 't';
+	}
+	if (link != NULL) {
+		dir->symlinks = arena_alloc(f->arena, sizeof(void *));
+		dir->symlinks[0] = REAPI_NEW(f->arena, symlink_node);
+		dir->symlinks[0]->name = arena_strdup(f->arena, link);
+		dir->symlinks[0]->target = arena_strdup(f->arena, "a");
+		dir->n_symlinks = 1;
+	}
+	return dir;
+}
+
+static struct digest
+lower_add(struct fixture *f, ReapiDirectory *dir, const char *name, const struct digest *child)
+{
+	struct digest digest;
+
+	if (name != NULL) {
+		ReapiDirectoryNode **grown =
+		    arena_alloc(f->arena, (dir->n_directories + 1) * sizeof(void *));
+
+		if (dir->n_directories > 0)
+			memcpy(grown, dir->directories, dir->n_directories * sizeof(void *));
+		dir->directories = grown;
+		grown[dir->n_directories] = REAPI_NEW(f->arena, directory_node);
+		grown[dir->n_directories]->name = arena_strdup(f->arena, name);
+		grown[dir->n_directories++]->digest = reapi_digest_new(f->arena, child);
+	}
+	directory_sort(dir);
+	assert_int_equal(directory_store(f->cas, f->arena, dir, &digest), 0);
+	return digest;
+}
+
+#define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static struct stage_overlay
+overlay_make(struct fixture *f)
+{
+	static char lower[] = "not looked at";
+	ReapiDirectory *root = lower_dir(f, NAMES("a", "tool"), "link");
+	struct digest deep = lower_add(f, lower_dir(f, NAMES("x", "y"), NULL), NULL, NULL);
+	struct digest dir =
+	    lower_add(f, lower_dir(f, NAMES("a", "b", "c", "tool"), "link"), "deep", &deep);
+
+	lower_add(f, root, "dir", &dir);
+	f->request.overlay = NULL;
+	return (struct stage_overlay){
+	    .lower = lower, .is_owned = true, .digest = lower_add(f, root, "kept", &deep)};
+}
+
+static struct digest
+root_digest(struct fixture *f)
+{
+	struct digest digest;
+
+	assert_int_equal(f->result->n_output_directories, 1);
+	assert_int_equal(
+	    reapi_digest_get(f->result->output_directories[0]->root_directory_digest, &digest), 0);
+	return digest;
+}
+
+static void
+make_whiteout(struct fixture *f, const char *path)
+{
+	assert_int_equal(mknodat(f->root, path, S_IFCHR, 0), 0);
+}
+
+static void
+make_opaque(struct fixture *f, const char *path)
+{
+	int fd;
+
+	make_dir(f, path);
+	assert_int_equal(fs_open_beneath(f->root, path, &fd), 0);
+	assert_int_equal(
+	    fsetxattr(
+		fd, geteuid() == 0 ? "trusted.overlay.opaque" : "user.overlay.opaque", "y", 1, 0),
+	    0);
+	close(fd);
+}
+
+static void
+test_nothing_written_above_an_overlay(void **state)
+{
+	struct fixture *f = *state;
+	struct stage_overlay overlay = overlay_make(f);
+
+	f->command->output_directory_format =
+	    BUILD__BAZEL__REMOTE__EXECUTION__V2__COMMAND__OUTPUT_DIRECTORY_FORMAT__TREE_AND_DIRECTORY;
+	f->request.overlay = &overlay;
+	assert_int_equal(COLLECT(f, ""), 0);
+	struct digest digest = root_digest(f);
+	assert_true(digest_equal(&digest, &overlay.digest));
+	assert_int_equal(f->stats.files, 0); /* nothing was read */
+	assert_int_equal(
+	    COLLECT(f, "tool", "link", "dir/deep/x", "dir/link/x", "dir/a/b", "gone"), 0);
+	assert_int_equal(f->result->n_output_files, 2);
+	assert_true(f->result->output_files[0]->is_executable);
+	blob_is(f, f->result->output_files[0]->digest, "tool");
+	blob_is(f, f->result->output_files[1]->digest, "x");
+	assert_int_equal(f->result->n_output_symlinks, 1);
+	assert_string_equal(f->result->output_symlinks[0]->target, "a");
+	assert_int_equal(COLLECT(f, "dir/deep"), 0);
+	ReapiDirectory *same = lower_dir(f, NAMES("x", "y"), NULL);
+	struct digest deep = lower_add(f, same, NULL, NULL);
+	digest = root_digest(f);
+	assert_true(digest_equal(&digest, &deep));
+}
+
+/* Everything at once: what is left is compared by its digest with a Directory made by hand. */
+static void
+test_written_above_an_overlay(void **state)
+{
+	struct fixture *f = *state;
+	struct stage_overlay overlay = overlay_make(f);
+
+	f->command->output_directory_format =
+	    BUILD__BAZEL__REMOTE__EXECUTION__V2__COMMAND__OUTPUT_DIRECTORY_FORMAT__TREE_AND_DIRECTORY;
+	f->request.overlay = &overlay;
+	make_dir(f, "dir");
+	make_file(f, "dir/a", "new", 0644); /* changed */
+	make_whiteout(f, "dir/b"); /* deleted */
+	make_whiteout(f, "dir/link");
+	make_file(f, "dir/new", "new", 0644); /* made */
+	make_dir(f, "dir/c"); /* a directory in the place of a file */
+	make_file(f, "dir/c/new", "new", 0644);
+	make_opaque(f, "dir/deep"); /* made anew */
+	make_file(f, "dir/deep/y", "y", 0644);
+	make_file(f, "kept", "kept", 0755); /* a file in the place of a directory */
+	make_whiteout(f, "tool");
+	assert_int_equal(COLLECT(f, ""), 0);
+	assert_int_equal(f->stats.files, 5);
+	struct digest got = root_digest(f);
+
+	ReapiDirectory *dir = lower_dir(f, NAMES("a", "new", "tool"), NULL);
+	ReapiDirectory *root = lower_dir(f, NAMES("a", "kept"), "link");
+	struct digest new = lower_add(f, lower_dir(f, NAMES("new"), NULL), NULL, NULL);
+	struct digest deep = lower_add(f, lower_dir(f, NAMES("y"), NULL), NULL, NULL);
+	dir->files[0]->digest = dir->files[1]->digest; /* "new" */
+	root->files[1]->is_executable = true;
+	lower_add(f, dir, "c", &new);
+	struct digest dir_digest = lower_add(f, dir, "deep", &deep);
+	struct digest wanted = lower_add(f, root, "dir", &dir_digest);
+	assert_true(digest_equal(&got, &wanted));
+}
+
+static void
+test_single_outputs_above_an_overlay(void **state)
+{
+	struct fixture *f = *state;
+	struct stage_overlay overlay = overlay_make(f);
+
+	f->request.overlay = &overlay;
+	make_dir(f, "dir");
+	make_file(f, "dir/a", "new", 0644);
+	make_whiteout(f, "dir/b");
+	make_whiteout(f, "kept");
+	make_opaque(f, "dir/deep");
+	assert_int_equal(COLLECT(f, "dir/a", "dir/b", "dir/c", "dir/deep/x", "kept/x", "kept"), 0);
+	assert_int_equal(f->result->n_output_files, 2);
+	blob_is(f, f->result->output_files[0]->digest, "new");
+	blob_is(f, f->result->output_files[1]->digest, "c");
+	assert_int_equal(f->result->n_output_directories, 0);
+	/* Below flat directories' overlay nothing is an output by being an input. */
+	overlay.is_owned = false;
+	assert_int_equal(COLLECT(f, "dir/b", "dir/c", "tool"), 0);
+	assert_int_equal(f->result->n_output_files, 0);
+	/* And where there was none, a whiteout is a device as any. */
+	f->request.overlay = NULL;
+	assert_int_equal(COLLECT(f, "dir/b"), -EINVAL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -632,6 +823,9 @@ main(void)
 	    TEST(test_node_properties),
 	    TEST(test_names_that_are_not_utf8),
 	    TEST(test_outputs_of_another_kind),
+	    TEST(test_nothing_written_above_an_overlay),
+	    TEST(test_written_above_an_overlay),
+	    TEST(test_single_outputs_above_an_overlay),
 	};
 
 	return cmocka_run_group_tests_name("collect", tests, NULL, NULL);

@@ -40,6 +40,9 @@ test_on_tmpfs(void **state)
 	assert_false(probe.ways[PLACE_REFLINK].works);
 	assert_non_null(strstr(probe.ways[PLACE_REFLINK].remedy, "XFS"));
 	assert_false(probe.ways[PLACE_IMAGE].works);
+	assert_true(probe.ways[PLACE_OVERLAY].works || probe.ways[PLACE_OVERLAY].error != 0);
+	if (probe.best_isolation == ISOLATION_NONE)
+		assert_false(probe.ways[PLACE_OVERLAY].works);
 	assert_false(probe.case_insensitive);
 	assert_true(probe.isolation[ISOLATION_NONE].works);
 	assert_true(probe.free_bytes > 0);
