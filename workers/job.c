@@ -223,8 +223,9 @@ load(struct job *job)
 	return status_of(job, rc);
 }
 
+/* again: the overlay of the first try could not be mounted. */
 static enum job_status
-stage(struct job *job)
+stage(struct job *job, bool again)
 {
 	struct job_worker *worker = job->worker;
 	struct stage_request request;
@@ -234,6 +235,7 @@ stage(struct job *job)
 	job->times->input_fetch_start_timestamp = now(job);
 	job_command_stage(worker->arena, job->action, job->command,
 	    job->run->has_guard_off && job->run->guard_off, &request);
+	request.no_overlay = again;
 	rc = sandbox_make(worker->config->state_fd, worker->slot, worker->slot_number,
 	    worker->action_uid, &job->outcome->sandbox, &job->err);
 	if (rc != 0)
@@ -263,6 +265,7 @@ execute(struct job *job)
 		return status_of(job, rc);
 	request.binds = job->staged.binds;
 	request.bind_count = job->staged.bind_count;
+	request.overlay = job->staged.has_overlay ? &job->staged.overlay : NULL;
 	request.cancel_fd = worker->cancel_fd;
 	request.cancelled = worker->cancelled;
 	request.cancelled_arg = worker->cancelled_arg;
@@ -287,6 +290,31 @@ execute(struct job *job)
 	return JOB_OK;
 }
 
+/*
+ * The input tree into a sandbox, and the action to its end.  Where the system refuses the overlay
+ * after all, nothing of the action has run: it gets a sandbox without.
+ */
+static enum job_status
+stage_and_execute(struct job *job)
+{
+	struct job_worker *worker = job->worker;
+	enum job_status status = stage(job, false);
+
+	if (status == JOB_OK)
+		status = execute(job);
+	if (status != JOB_FAILED || !job->staged.has_overlay ||
+	    runner_overlay_error(worker->runner) == 0)
+		return status;
+	stage_overlay_failed(worker->stager, &job->staged, runner_overlay_error(worker->runner));
+	(void)stage_release(worker->stager, &job->staged, NULL);
+	(void)sandbox_release(worker->config->state_fd, worker->slot, &job->outcome->sandbox);
+	job->outcome->has_sandbox = false;
+	job->outcome->disk_full = false;
+	job->err.text[0] = '\0';
+	status = stage(job, true);
+	return status == JOB_OK ? execute(job) : status;
+}
+
 static enum job_status
 collect(struct job *job)
 {
@@ -296,6 +324,7 @@ collect(struct job *job)
 	 * one may have been handed out; cas_put_move looks at each file for that.
 	 */
 	struct collect_request request = {.command = job->command,
+	    .overlay = job->staged.has_overlay ? &job->staged.overlay : NULL,
 	    .may_move = worker->isolation != ISOLATION_NONE && !worker->config->network_host};
 	struct collect_stats stats;
 	int rc;
@@ -420,9 +449,7 @@ job_do(struct job *job)
 	job->result = REAPI_NEW(arena, action_result);
 	status = load(job);
 	if (status == JOB_OK) {
-		status = stage(job);
-		if (status == JOB_OK)
-			status = execute(job);
+		status = stage_and_execute(job);
 		if (status == JOB_OK)
 			status = collect(job);
 		status = inputs_release(job, status);

@@ -296,6 +296,7 @@ probe_run(const struct host_config *config, struct probe *ret_probe)
 static const enum place_way engine_way[ENGINE_COUNT] = {
     [ENGINE_AUTO] = PLACE_COPY,
     [ENGINE_BIND] = PLACE_BIND,
+    [ENGINE_OVERLAY] = PLACE_OVERLAY,
     [ENGINE_CLONEFILE] = PLACE_CLONEFILE,
     [ENGINE_REFLINK] = PLACE_REFLINK,
     [ENGINE_HARDLINK] = PLACE_HARDLINK,
@@ -324,9 +325,11 @@ probe_choose(const struct probe *probe, const struct host_config *config,
 		    &probe->isolation[isolation], why, why_size);
 	if (!way->works)
 		return refuse("--engine", engine_names[config->engine], way, why, why_size);
-	if (config->engine == ENGINE_BIND && isolation == ISOLATION_NONE) {
+	if ((config->engine == ENGINE_BIND || config->engine == ENGINE_OVERLAY) &&
+	    isolation == ISOLATION_NONE) {
 		snprintf(why, why_size,
-		    "--engine bind: needs a mount namespace, and --isolation is none%s",
+		    "--engine %s: needs a mount namespace, and --isolation is none%s",
+		    engine_names[config->engine],
 		    config->isolation == ISOLATION_AUTO ? " here (see ramet doctor)" : "");
 		return -ENOTSUP;
 	}

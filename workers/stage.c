@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/fs.h"
+#include "base/log.h"
 #include "workers/stage_internal.h"
 
 static int
@@ -43,11 +44,11 @@ stager_new(const struct stager_config *config, struct region *region, struct slo
 	stager->cas = cas;
 	stager->arena = arena_new();
 	placer_init(&stager->placer, region, slot, cas);
-	stage_ways_choose(config, false, &stager->ways);
-	stage_ways_choose(config, true, &stager->ways_off);
+	for (int i = 0; i < 4; i++)
+		stage_ways_choose(config, i / 2 != 0, i % 2 != 0, &stager->ways[i / 2][i % 2]);
 	stager->builder = (struct tree_builder){
 	    .placer = &stager->placer,
-	    .policy = stager->ways.build,
+	    .policy = stager->ways[0][0].build,
 	    .state_fd = stager->state_fd,
 	    .trees_fd = stager->trees_fd,
 	    .slot_number = slot_number(region, slot),
@@ -88,7 +89,7 @@ start(struct stager *stager, const struct stage_ways *ways)
 	tree_loader_free(&stager->loader);
 	tree_loader_start(&stager->loader, stager->cas, stager->arena);
 	stager->builder.built = stager->builder.build_us = 0;
-	stager->bind_us = 0;
+	stager->bind_us = stager->overlay_us = 0;
 	stager->check_links = ways->check_links;
 	stager->planner = (struct planner){
 	    .region = stager->region,
@@ -96,6 +97,8 @@ start(struct stager *stager, const struct stage_ways *ways)
 	    .loader = &stager->loader,
 	    .arena = stager->arena,
 	    .use_cached = ways->subtree != SUBTREE_FILES,
+	    .overlay_whole = ways->subtree == SUBTREE_OVERLAY,
+	    .flat_min = ways->flat_min,
 	    .cached_left = SLOT_LEASES - LEASES_SPARE,
 	    .seen = stager->seen,
 	};
@@ -163,26 +166,65 @@ plan(struct stager *stager, const struct stage_request *request, struct plan_nod
 		return rc;
 	rc = plan_make(&stager->planner, &request->root, spine, &root, err);
 	plan_each(root, keep_pin, stager);
+	if (stager->planner.lower != NULL)
+		keep_pin(stager, stager->planner.lower);
 	*ret_root = root;
 	return rc;
 }
 
+/* Of the action, though its staging begins anew. */
+static void
+overlay_fell_back(struct stager *stager, int error, const char *then)
+{
+	placer_fell_back(&stager->placer, PLACE_OVERLAY, error, then);
+	stager->placer.tally.fallbacks--;
+	stager->overlay_fallbacks++;
+}
+
+/*
+ * The overlay's lower layer.  When it cannot be had now (no room in the index, another process
+ * builds it for too long) the files of flat directories are placed one by one; 1: an input tree
+ * that was to be below as a whole has to be planned anew.
+ */
+static int
+build_lower(struct stager *stager, struct plan_node *root)
+{
+	struct plan_node *lower = stager->planner.lower;
+
+	if (lower == NULL)
+		return 0;
+	int rc = build_node(stager, lower);
+	if (rc != 0 || lower->is_pinned)
+		return rc;
+	overlay_fell_back(
+	    stager, EBUSY, stager->planner.overlay_whole ? "private copies" : "file by file");
+	if (stager->planner.overlay_whole)
+		return 1;
+	plan_forget_lower(&stager->planner, root);
+	return 0;
+}
+
 /* Everything that is placed: first the cached trees, then the sandbox. */
 static int
-place(struct stager *stager, const struct stage_ways *ways, struct plan_node *root, int rootfd,
-    struct stage_report *report, struct error_text *err)
+place(struct stager *stager, const struct stage_ways *ways, struct plan_node *root,
+    struct sandbox *sandbox, struct stage_report *report, struct error_text *err)
 {
 	struct place_cursor cursor;
 
-	int rc = plan_each(root, build_node, stager);
+	int rc = build_lower(stager, root);
+	if (rc == 0)
+		rc = plan_each(root, build_node, stager);
 	if (rc != 0)
-		return rc == -ENOENT ? rc : placer_error(&stager->placer, rc, "trees", err);
+		return rc == -ENOENT || rc > 0 ? rc
+					       : placer_error(&stager->placer, rc, "trees", err);
 	/* What the links placed so far is inside cached trees, not yet in the sandbox. */
 	report->files_placed = report->bytes_placed = 0;
 	uint64_t files = stager->placer.tally.files_all, bytes = stager->placer.tally.bytes_all;
-	cursor_init(&cursor, rootfd);
+	cursor_init(&cursor, sandbox->rootfd);
 	rc = stage_place_plan(stager, ways, &cursor, root, report);
 	cursor_fini(&cursor);
+	if (rc == 0 && stager->planner.lower != NULL)
+		rc = stage_place_lower(stager, stager->planner.lower, sandbox, report);
 	if (rc != 0)
 		return rc == -ENOENT ? rc : placer_error(&stager->placer, rc, "sandbox", err);
 	report->files_placed += stager->placer.tally.files_all - files;
@@ -208,11 +250,12 @@ count(struct stager *stager, struct stage_report *report)
 {
 	const struct place_tally *tally = &stager->placer.tally;
 	struct slot *slot = stager->slot;
-	uint64_t place_us = report->elapsed_us - stager->bind_us;
+	uint64_t place_us = report->elapsed_us - stager->bind_us - stager->overlay_us;
 
 	report->directories_made = tally->directories;
 	report->subtrees_built = stager->builder.built;
-	report->fallbacks = tally->fallbacks;
+	report->fallbacks = tally->fallbacks + stager->overlay_fallbacks;
+	stager->overlay_fallbacks = 0;
 	for (int way = 0; way < PLACE_WAY_COUNT; way++) {
 		report->files[way] += tally->files[way];
 		report->bytes[way] += tally->bytes[way];
@@ -223,6 +266,7 @@ count(struct stager *stager, struct stage_report *report)
 		counter_add(slot, COUNTER_STAGE(way, PLACE_BYTES), report->bytes[way]);
 	}
 	counter_add(slot, COUNTER_STAGE(PLACE_BIND, PLACE_US), stager->bind_us);
+	counter_add(slot, COUNTER_STAGE(PLACE_OVERLAY, PLACE_US), stager->overlay_us);
 	if (tally->files_all > tally->empty_files)
 		counter_add(slot, COUNTER_STAGE(main_way(tally), PLACE_US), place_us);
 	COUNTER_ADD(slot, stage_trees, 1);
@@ -233,29 +277,45 @@ count(struct stager *stager, struct stage_report *report)
 	COUNTER_ADD(slot, exec_variants, tally->exec_variants);
 }
 
+/* 1: not by overlay now; nothing is in the sandbox yet. */
+static int
+compose(struct stager *stager, const struct stage_request *request, bool no_overlay,
+    struct sandbox *sandbox, struct stage_report *report, struct error_text *err)
+{
+	const struct stage_ways *ways = &stager->ways[request->guard_off][no_overlay];
+	struct plan_node *root;
+
+	start(stager, ways);
+	int rc = plan(stager, request, &root, err);
+	if (rc == 0 && stager->loader.missing_count > 0)
+		rc = tell_missing(stager, report, err);
+	else if (rc == 0)
+		rc = place(stager, ways, root, sandbox, report, err);
+	else
+		goto out;
+	if (rc == -ENOENT && report->missing_count == 0)
+		rc = tell_missing(stager, report, err);
+out:
+	if (rc != 0)
+		give_back(stager);
+	return rc;
+}
+
 int
 stage_compose(struct stager *stager, const struct stage_request *request, struct sandbox *sandbox,
     struct stage_report *ret_report, struct error_text *err)
 {
-	const struct stage_ways *ways = request->guard_off ? &stager->ways_off : &stager->ways;
+	bool no_overlay = request->no_overlay || stager->overlay_failures >= OVERLAY_FAILURES_MAX;
 	struct stage_report report = {0};
-	struct plan_node *root;
 	uint64_t began = clock_monotonic_us();
 
-	start(stager, ways);
 	memset(ret_report, 0, sizeof *ret_report);
-	int rc = plan(stager, request, &root, err);
-	if (rc == 0 && stager->loader.missing_count > 0)
-		rc = tell_missing(stager, ret_report, err);
-	else if (rc == 0)
-		rc = place(stager, ways, root, sandbox->rootfd, &report, err);
-	else
-		goto out;
-	if (rc == -ENOENT && ret_report->missing_count == 0)
-		rc = tell_missing(stager, ret_report, err);
-out:
+	int rc = compose(stager, request, no_overlay, sandbox, &report, err);
+	if (rc > 0)
+		rc = compose(stager, request, true, sandbox, &report, err);
 	if (rc != 0) {
-		give_back(stager);
+		ret_report->missing = report.missing;
+		ret_report->missing_count = report.missing_count;
 		return rc;
 	}
 	report.elapsed_us = clock_monotonic_us() - began;
@@ -267,12 +327,25 @@ out:
 	return 0;
 }
 
+void
+stage_overlay_failed(struct stager *stager, struct stage_report *report, int error)
+{
+	report->has_overlay = false;
+	overlay_fell_back(stager, error, "another way");
+	if (++stager->overlay_failures == OVERLAY_FAILURES_MAX)
+		log_warn("staging: overlay failed %d times in a row; this worker does without",
+		    OVERLAY_FAILURES_MAX);
+}
+
 int
 stage_release(struct stager *stager, struct stage_report *report, struct error_text *err)
 {
 	int rc = stager->check_links ? placer_check_links(&stager->placer, err) : 0;
 
+	if (report->has_overlay)
+		stager->overlay_failures = 0;
 	give_back(stager);
+	report->has_overlay = false;
 	report->binds = NULL;
 	report->missing = NULL;
 	report->bind_count = report->missing_count = 0;

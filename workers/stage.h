@@ -2,14 +2,16 @@
  * Staging: an input tree becomes a sandbox, by composition.
  *
  * Worker, one thread.  Calling sequence:
- *   stager_new once;  for each action: stage_compose -> run the action with the binds it gives
- *   -> (action has ended, outputs are collected) -> stage_release.
+ *   stager_new once;  for each action: stage_compose -> run the action with the binds and the
+ *   overlay it gives -> (action has ended, outputs are collected) -> stage_release.
  *
  * stage_compose makes the spine for real in sandbox->rootfd (root, working directory, each
  * directory on the way to an output: private, writable, owned by the action's uid), puts the
  * spine's loose files there, and gives every other subtree either as a *bind* (a pinned cached tree
  * and an empty mount point made for it) or placed file by file.  The binds are mounted by run.h
- * inside the action's own mount namespace, read-only, so that a crash leaves no mount.
+ * inside the action's own mount namespace, read-only, so that a crash leaves no mount.  Where the
+ * action may write into its inputs, and where the spine has large flat directories, a pinned cached
+ * tree becomes the lower layer of an *overlay*, whose upper layer is the sandbox's root.
  *
  * Every Directory message is read and checked before anything is placed; all missing digests are
  * found, not the first.  Guard: see README.md.
@@ -65,7 +67,8 @@ struct stage_request {
 	size_t output_count;
 	const char *const *output_directories; /* made, and part of the spine themselves */
 	size_t output_directory_count;
-	bool guard_off; /* private writable copies of everything */
+	bool guard_off; /* the action may write into its inputs: an overlay or private copies */
+	bool no_overlay; /* mounting one has just failed */
 };
 
 struct stage_report {
@@ -76,6 +79,8 @@ struct stage_report {
 	uint64_t fallbacks, elapsed_us;
 	struct stage_bind *binds; /* the stager's, until stage_release or the next stage_compose */
 	size_t bind_count;
+	bool has_overlay;
+	struct stage_overlay overlay; /* likewise */
 	struct digest *missing; /* likewise */
 	size_t missing_count;
 };
@@ -103,5 +108,11 @@ int stage_compose(struct stager *stager, const struct stage_request *request,
  * -EBADMSG when the action changed one; the blob has been dropped, err names it.
  */
 int stage_release(struct stager *stager, struct stage_report *report, struct error_text *err);
+
+/*
+ * The overlay of the action just staged could not be mounted: counted.  Then stage_release, a new
+ * sandbox, and stage_compose once more with no_overlay.
+ */
+void stage_overlay_failed(struct stager *stager, struct stage_report *report, int error);
 
 #endif

@@ -46,6 +46,31 @@ count_subtree(struct stage_report *report, enum place_way way, const struct inde
 	report->subtrees_placed++;
 }
 
+/* root/ is its upper layer; the rest of what overlay wants is an empty directory beside it. */
+int
+stage_place_lower(struct stager *stager, const struct plan_node *lower, struct sandbox *sandbox,
+    struct stage_report *report)
+{
+	char location[INDEX_LOCATION_SIZE];
+	struct index_tree tree;
+	uint64_t start = clock_monotonic_us();
+
+	int rc = place_directory(&stager->placer, (uid_t)-1, sandbox->dirfd, "work");
+	if (rc != 0)
+		return rc;
+	index_location(stager->region, &lower->pin, location);
+	index_tree_of(stager->region, &lower->pin, &tree);
+	report->has_overlay = true;
+	report->overlay = (struct stage_overlay){
+	    .lower = arena_strdup(stager->arena, location),
+	    .digest = lower->digest,
+	    .is_owned = stager->planner.overlay_whole,
+	};
+	count_subtree(report, PLACE_OVERLAY, &tree);
+	stager->overlay_us += clock_monotonic_us() - start;
+	return 0;
+}
+
 static int
 place_bound(
     struct stager *stager, int dirfd, const struct plan_node *node, struct stage_report *report)
@@ -173,6 +198,7 @@ bind_file(struct stager *stager, const struct stage_ways *ways, int dirfd,
 	return 0;
 }
 
+/* Those that are outputs too are private whatever lies below them, and writable. */
 static int
 place_loose(struct stager *stager, const struct stage_ways *ways, int dirfd,
     const struct plan_node *node, struct stage_report *report)
@@ -182,6 +208,8 @@ place_loose(struct stager *stager, const struct stage_ways *ways, int dirfd,
 	for (size_t i = 0; i < message->n_files; i++) {
 		const ReapiFileNode *file = message->files[i];
 		bool is_output = node->is_whole || spine_find(node->spine, file->name) != NULL;
+		if (!is_output && node->lower == LOWER_LOOSE)
+			continue;
 		int rc = is_output ? 1 : bind_file(stager, ways, dirfd, node, file, report);
 		if (rc == 1)
 			rc = place_file(
@@ -189,7 +217,7 @@ place_loose(struct stager *stager, const struct stage_ways *ways, int dirfd,
 		if (rc != 0)
 			return rc;
 	}
-	for (size_t i = 0; i < message->n_symlinks; i++) {
+	for (size_t i = 0; node->lower == LOWER_NONE && i < message->n_symlinks; i++) {
 		int rc = place_symlink(&stager->placer, dirfd, message->symlinks[i]);
 		if (rc != 0)
 			return rc;
@@ -228,7 +256,7 @@ place_node(struct stager *stager, const struct stage_ways *ways, struct place_cu
 	case PLAN_EMPTY:
 		return place_directory(&stager->placer, ways->loose.owner, cursor->fd, node->name);
 	case PLAN_CACHED:
-		if (ways->subtree == SUBTREE_BIND)
+		if (ways->subtree != SUBTREE_CLONE)
 			return place_bound(stager, cursor->fd, node, report);
 		return place_cloned(stager, ways, cursor, node, report);
 	case PLAN_PRIVATE:
@@ -241,7 +269,8 @@ static int
 place_children(struct stager *stager, const struct stage_ways *ways, struct place_cursor *cursor,
     const struct plan_node *node, struct stage_report *report)
 {
-	int rc = node->dir == NULL ? 0 : place_loose(stager, ways, cursor->fd, node, report);
+	bool has_loose = node->dir != NULL && node->lower != LOWER_ALL;
+	int rc = has_loose ? place_loose(stager, ways, cursor->fd, node, report) : 0;
 
 	for (const struct plan_node *child = node->first; rc == 0 && child != NULL;
 	     child = child->next)

@@ -134,8 +134,11 @@ static int
 plan_child(struct planner *planner, struct plan_node *parent, const ReapiDirectoryNode *from,
     unsigned depth, struct error_text *err)
 {
-	struct plan_node *node = node_new(planner, parent, from->name);
+	const struct spine *spine = spine_find(parent->spine, from->name);
 
+	if (planner->overlay_whole && (spine == NULL || !spine->is_made))
+		return 0; /* it is in the lower layer */
+	struct plan_node *node = node_new(planner, parent, from->name);
 	if (++planner->nodes > PLAN_NODES_MAX)
 		return error_set(err, -EINVAL, "input tree: more than %d directories to be made",
 		    PLAN_NODES_MAX);
@@ -228,6 +231,8 @@ plan_directory(
 			    planner, node, node->dir->message->directories[i], depth + 1, err);
 		if (rc != 0)
 			return rc;
+		if (planner->overlay_whole)
+			node->lower = LOWER_ALL;
 	}
 	return plan_made(planner, node, depth, err);
 }
@@ -244,7 +249,40 @@ plan_make(struct planner *planner, const struct digest *root, const struct spine
 	node->is_whole = spine->is_whole;
 	node->digest = *root;
 	*ret_root = node; /* set even on failure: pins are in it */
-	return plan_directory(planner, node, 0, err);
+	planner->overlay_whole = planner->overlay_whole && !digest_is_empty(root);
+	int rc = plan_directory(planner, node, 0, err);
+	if (rc != 0 || planner->loader->missing_count > 0)
+		return rc;
+	if (!planner->overlay_whole)
+		return planner->flat_min > 0 ? plan_flat(planner, node, err) : 0;
+	struct plan_node *lower = planner->lower = plan_pin(planner, root);
+	return lower->is_pinned ? 0 : tree_load(planner->loader, root, 0, &lower->dir, err);
+}
+
+struct plan_node *
+plan_pin(struct planner *planner, const struct digest *digest)
+{
+	struct plan_node *node = arena_alloc(planner->arena, sizeof *node);
+
+	node->kind = PLAN_CACHED;
+	node->name = node->path = "";
+	node->digest = *digest;
+	node->is_pinned = index_pin(planner->region, planner->slot, digest, &node->pin) == 0;
+	return node;
+}
+
+static int
+forget(void *arg, struct plan_node *node)
+{
+	node->lower = LOWER_NONE;
+	return 0;
+}
+
+void
+plan_forget_lower(struct planner *planner, struct plan_node *root)
+{
+	planner->lower = NULL;
+	plan_each(root, forget, NULL);
 }
 
 int

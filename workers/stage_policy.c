@@ -52,13 +52,26 @@ add_forced_way(enum engine engine, struct place_policy *policy)
 	}
 }
 
+/* Engines that use mounts where the system has them, and other ways for the rest. */
+static bool
+may_bind(enum engine engine)
+{
+	return engine == ENGINE_AUTO || engine == ENGINE_BIND || engine == ENGINE_OVERLAY;
+}
+
 static enum subtree_way
-choose_subtree(const struct stager_config *config, bool guard_off)
+choose_subtree(const struct stager_config *config, bool guard_off, bool no_overlay)
 {
 	enum engine engine = config->host->engine;
+	bool may_mount = config->isolation != ISOLATION_NONE && may_bind(engine);
 
+	if (may_mount && !no_overlay &&
+	    (engine == ENGINE_OVERLAY || (guard_off && works(config, PLACE_OVERLAY))))
+		return SUBTREE_OVERLAY;
 	if (guard_off)
 		return SUBTREE_FILES;
+	if (engine == ENGINE_OVERLAY)
+		engine = ENGINE_AUTO;
 	if (engine == ENGINE_CLONEFILE)
 		return SUBTREE_CLONE;
 	if (engine != ENGINE_AUTO && engine != ENGINE_BIND)
@@ -80,8 +93,7 @@ choose_loose(const struct stager_config *config, bool guard_off, struct stage_wa
 		add_forced_way(engine, loose);
 	if (engine == ENGINE_COPY)
 		return;
-	if (!guard_off && config->uid_differs && (engine == ENGINE_AUTO || engine == ENGINE_BIND) &&
-	    works(config, PLACE_HARDLINK))
+	if (!guard_off && config->uid_differs && may_bind(engine) && works(config, PLACE_HARDLINK))
 		add_way(loose, PLACE_HARDLINK);
 	add_private_ways(config, loose);
 	loose->record = ways->check_links =
@@ -89,9 +101,10 @@ choose_loose(const struct stager_config *config, bool guard_off, struct stage_wa
 }
 
 void
-stage_ways_choose(const struct stager_config *config, bool guard_off, struct stage_ways *ret_ways)
+stage_ways_choose(const struct stager_config *config, bool guard_off, bool no_overlay,
+    struct stage_ways *ret_ways)
 {
-	struct stage_ways ways = {.subtree = choose_subtree(config, guard_off)};
+	struct stage_ways ways = {.subtree = choose_subtree(config, guard_off, no_overlay)};
 	enum engine engine = config->host->engine;
 
 	ways.spine_owner = config->uid_differs ? config->action_uid : (uid_t)-1;
@@ -106,6 +119,10 @@ stage_ways_choose(const struct stager_config *config, bool guard_off, struct sta
 	add_private_ways(config, &ways.own);
 	ways.bind_files = !guard_off && !config->uid_differs &&
 	    config->isolation != ISOLATION_NONE && !works(config, PLACE_REFLINK) &&
-	    (engine == ENGINE_AUTO || engine == ENGINE_BIND);
+	    may_bind(engine);
+	if (!no_overlay && ways.subtree == SUBTREE_BIND && engine == ENGINE_AUTO &&
+	    works(config, PLACE_OVERLAY))
+		ways.flat_min =
+		    ways.loose.order[0] == PLACE_HARDLINK ? FLAT_LINKS_MIN : FLAT_COPIES_MIN;
 	*ret_ways = ways;
 }

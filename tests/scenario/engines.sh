@@ -7,7 +7,7 @@ find in -mindepth 1 -printf '%P %y %l\n' | sort >names
 way_of() { # engine: files or subtrees that it placed, from the counters
 	echo $(($(counter "stage_$1_files") + $(counter "stage_$1_subtrees")))
 }
-for engine in bind reflink hardlink copy clonefile; do
+for engine in bind overlay reflink hardlink copy clonefile; do
 	fresh_state
 	if ! rametd --workers 1 --engine $engine >start.log 2>&1; then
 		[ -s start.log ] || fail "--engine $engine: refused without a word"

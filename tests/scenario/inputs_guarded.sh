@@ -30,6 +30,7 @@ try() { # rametd flags
 	ramet run --no-cache --input in -- /bin/true || fail "$*: warm"
 	cache_of >before
 	ramet run --no-cache --input in -- /bin/sh -c "$hostile" || :
+	ramet run --no-cache --guard=off --input in --output src -- /bin/sh -c "$hostile" || :
 	check_cas
 	# Nothing of what was there has changed; the hostile action may have added no input's blob.
 	cache_of >after
@@ -52,7 +53,7 @@ tried=
 for isolation in auto root user none; do
 	try --isolation $isolation
 done
-for engine in bind reflink hardlink copy clonefile; do
+for engine in bind overlay reflink hardlink copy clonefile; do
 	try --engine $engine
 done
 try --engine copy --isolation none

@@ -415,6 +415,216 @@ test_guard_off_property(void **state)
 	client_end(&client);
 }
 
+static struct digest
+dir_put(ReapiDirectory *dir)
+{
+	directory_sort(dir);
+	return put(&dir->base);
+}
+
+/*
+ * A tree to be changed.  No two files have the same bytes: they would be one file to mv(1) and
+ * cp(1), which refuse to put it in its own place.
+ */
+static ReapiDirectory *
+tree_make(unsigned levels, unsigned *serial)
+{
+	ReapiDirectory *dir = REAPI_NEW(arena, directory);
+
+	dir->files = arena_alloc(arena, 6 * sizeof(void *));
+	for (; dir->n_files < 6; dir->n_files++) {
+		ReapiFileNode *node = dir->files[dir->n_files] = REAPI_NEW(arena, file_node);
+		const char *text = arena_printf(arena, "bytes %u", ++*serial);
+		struct digest digest;
+
+		assert_int_equal(cas_put_bytes(worker.cas, text, strlen(text), &digest), 0);
+		node->name = arena_printf(arena, "f%zu", dir->n_files);
+		node->digest = reapi_digest_new(arena, &digest);
+		node->is_executable = dir->n_files == 3;
+	}
+	dir->symlinks = arena_alloc(arena, sizeof(void *));
+	dir->symlinks[0] = REAPI_NEW(arena, symlink_node);
+	dir->symlinks[0]->name = arena_strdup(arena, "l0");
+	dir->symlinks[0]->target = arena_strdup(arena, "f0");
+	dir->n_symlinks = 1;
+	dir->directories = arena_alloc(arena, 3 * sizeof(void *));
+	while (levels > 0 && dir->n_directories < 3) {
+		ReapiDirectoryNode *node = REAPI_NEW(arena, directory_node);
+		struct digest below = dir_put(tree_make(levels - 1, serial));
+
+		node->name = arena_printf(arena, "d%zu", dir->n_directories);
+		node->digest = reapi_digest_new(arena, &below);
+		dir->directories[dir->n_directories++] = node;
+	}
+	return dir;
+}
+
+static uint32_t
+dice(uint64_t *seed, uint32_t sides)
+{
+	*seed = *seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (uint32_t)(*seed >> 33) % sides;
+}
+
+static char *
+random_path(uint64_t *seed)
+{
+	char *path = arena_strdup(arena, "out");
+
+	for (uint32_t depth = dice(seed, 3); depth > 0; depth--)
+		path = arena_printf(arena, "%s/d%u", path, dice(seed, 4));
+	char kind = "ffdl"[dice(seed, 4)];
+	return arena_printf(arena, "%s/%c%u", path, kind, dice(seed, 7));
+}
+
+/* Things that an action may do to its inputs; which fail does not matter. */
+static char *
+random_script(uint64_t *seed)
+{
+	char *script = arena_strdup(arena, "exec 2>/dev/null");
+
+	for (int i = 0; i < 40; i++) {
+		const char *a = random_path(seed), *b = random_path(seed);
+		static const char *const steps[] = {"rm -rf %s", "echo %s >>%s", "mv %s %s",
+		    "mkdir %s", "ln -s x %s", "rmdir %s", "rm %s && mkdir %s", "cp -P %s %s",
+		    "chmod +x %s", "rm -r %s && echo y >%s", "ln -L %s %s", "touch %s",
+		    "rm -r %s && mkdir %s"};
+		uint32_t step = dice(seed, sizeof(steps) / sizeof(steps[0]));
+		/* One or two names: of those that ask for the same one twice, the same. */
+		bool same = step == 1 || step == 6 || step == 9 || step == 12;
+		char *line = arena_printf(arena, "%s", steps[step]);
+		char *at = strstr(line, "%s");
+
+		*at = '\0';
+		char *second = strstr(at + 2, "%s");
+		if (second != NULL)
+			*second = '\0';
+		script = arena_printf(arena, "%s; %s%s%s%s%s", script, line, a, at + 2,
+		    second == NULL ? ""
+			: same     ? a
+				   : b,
+		    second == NULL ? "" : second + 2);
+	}
+	return arena_printf(arena, "%s; exit 0", script);
+}
+
+static struct stager *
+stager_make(enum engine engine)
+{
+	struct stager_config stager = {.host = &config,
+	    .probe = &probe,
+	    .isolation = worker.isolation,
+	    .action_uid = worker.action_uid,
+	    .uid_differs = worker.action_uid != geteuid()};
+	struct stager *made;
+	struct error_text err;
+
+	config.engine = engine;
+	assert_int_equal(stager_new(&stager, region, worker.slot, worker.cas, &made, &err), 0);
+	config.engine = ENGINE_AUTO;
+	return made;
+}
+
+/* Whatever is done to inputs, the outputs are the same by overlay and on private copies. */
+static void
+test_outputs_above_an_overlay(void **state)
+{
+	struct stager *before = worker.stager;
+	struct stager *stagers[] = {stager_make(ENGINE_AUTO), stager_make(ENGINE_COPY)};
+
+	if (!probe.ways[PLACE_OVERLAY].works || worker.isolation == ISOLATION_NONE) {
+		print_message("overlay: %s: skipped\n", probe.ways[PLACE_OVERLAY].why);
+		stager_free(stagers[0]);
+		stager_free(stagers[1]);
+		return;
+	}
+	for (uint64_t seed = 1; seed <= 24; seed++) {
+		uint64_t rest = seed;
+		char *script = random_script(&rest);
+		struct digest trees[2];
+
+		for (int way = 0; way < 2; way++) {
+			struct client client = client_new(script);
+			struct msg_run run = {.job = 7,
+			    .attempt = 1,
+			    .guard_off = true,
+			    .has_guard_off = true,
+			    .skip_cache_lookup = true,
+			    .has_skip_cache_lookup = true};
+			const struct msg_done *done;
+
+			worker.stager = stagers[way];
+			unsigned serial = 0;
+			struct digest below = dir_put(tree_make(2, &serial));
+			client.root->directories = arena_alloc(arena, sizeof(void *));
+			client.root->directories[0] = REAPI_NEW(arena, directory_node);
+			client.root->directories[0]->name = arena_strdup(arena, "out");
+			client.root->directories[0]->digest = reapi_digest_new(arena, &below);
+			client.root->n_directories = 1;
+			client_outputs(&client, "out");
+			client_put(&client);
+			run.action = client.digest;
+			job_run(&worker, &run, &client.outcome);
+			done = &client.outcome.done.done;
+			if (done->status != JOB_OK)
+				fail_msg("%s", message_of(done));
+			assert_int_equal(
+			    done->metrics.values[METRIC_WAY_SUBTREES + PLACE_OVERLAY], way == 0);
+			assert_int_equal(result_of(done)->n_output_directories, 1);
+			reapi_digest_get(
+			    result_of(done)->output_directories[0]->tree_digest, &trees[way]);
+			client_end(&client);
+		}
+		if (!digest_equal(&trees[0], &trees[1]))
+			fail_msg("seed %llu: other outputs: %s", (unsigned long long)seed, script);
+	}
+	worker.stager = before;
+	stager_free(stagers[0]);
+	stager_free(stagers[1]);
+}
+
+/* The cached tree was taken away behind the index's back: nothing to mount. */
+static void
+test_overlay_refused(void **state)
+{
+	struct client client = client_new("echo more >>in && cat in");
+	uint64_t fallbacks = counted(COUNTER_stage_overlay_fallbacks);
+	struct msg_run run = {.job = 7,
+	    .attempt = 1,
+	    .guard_off = true,
+	    .has_guard_off = true,
+	    .skip_cache_lookup = true,
+	    .has_skip_cache_lookup = true};
+
+	if (!probe.ways[PLACE_OVERLAY].works || worker.isolation == ISOLATION_NONE)
+		return;
+	client_file(&client, "in", "to be refused\n");
+	client_put(&client);
+	run.action = client.digest;
+	for (int i = 0; i < 6; i++) {
+		const struct msg_done *done;
+
+		job_run(&worker, &run, &client.outcome);
+		done = &client.outcome.done.done;
+		if (done->status != JOB_OK)
+			fail_msg("%s", message_of(done));
+		assert_int_equal(done->exit_code, 0);
+		assert_memory_equal(result_of(done)->stdout_raw.data, "to be refused\nmore\n", 19);
+		/* Refused three times in a row, it is not tried a fourth. */
+		assert_int_equal(counted(COUNTER_stage_overlay_fallbacks),
+		    fallbacks + (uint64_t)(i < 3 ? i : 3));
+		assert_int_equal(done->metrics.values[METRIC_FALLBACKS], i == 0 || i > 3 ? 0 : 1);
+		assert_int_equal(done->metrics.values[METRIC_WAY_SUBTREES + PLACE_OVERLAY], i == 0);
+		client_end(&client);
+		if (i == 0)
+			assert_int_equal(
+			    renameat(config.state_fd, "trees", config.state_fd, "trash/trees"), 0);
+	}
+	assert_int_equal(renameat(config.state_fd, "trash/trees", config.state_fd, "trees"), 0);
+	stager_free(worker.stager);
+	worker.stager = stager_make(ENGINE_AUTO);
+}
+
 static void
 test_large_result_is_a_blob(void **state)
 {
@@ -515,6 +725,8 @@ run_all(enum isolation isolation)
 	    cmocka_unit_test(test_output_that_is_a_fifo),
 	    cmocka_unit_test(test_timeout),
 	    cmocka_unit_test(test_guard_off_property),
+	    cmocka_unit_test(test_outputs_above_an_overlay),
+	    cmocka_unit_test(test_overlay_refused),
 	    cmocka_unit_test(test_large_result_is_a_blob),
 	    cmocka_unit_test(test_nothing_is_left),
 	};

@@ -112,6 +112,15 @@ test_choose(void **state)
 	probe.isolation[ISOLATION_USER].works = true;
 	assert_int_equal(probe_choose(&probe, &config, &isolation, why, sizeof why), 0);
 	assert_int_equal(isolation, ISOLATION_USER);
+	config.engine = ENGINE_OVERLAY;
+	strlcpy(probe.ways[PLACE_OVERLAY].why, "no upper layer", sizeof probe.ways[0].why);
+	assert_int_equal(probe_choose(&probe, &config, &isolation, why, sizeof why), -ENOTSUP);
+	assert_non_null(strstr(why, "no upper layer"));
+	probe.ways[PLACE_OVERLAY].works = true;
+	assert_int_equal(probe_choose(&probe, &config, &isolation, why, sizeof why), 0);
+	config.isolation = ISOLATION_NONE;
+	assert_int_equal(probe_choose(&probe, &config, &isolation, why, sizeof why), -ENOTSUP);
+	assert_non_null(strstr(why, "--engine overlay: needs a mount namespace"));
 }
 
 static void

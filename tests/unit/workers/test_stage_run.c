@@ -56,11 +56,14 @@ make_tree(struct host *host)
 }
 
 static void
-stage(struct host *host, const struct digest *root)
+stage_as(struct host *host, const struct digest *root, const char *output, bool guard_off)
 {
-	static const char *const outputs[] = {"out/o"};
-	struct stage_request request = {
-	    .root = *root, .working_directory = "", .output_paths = outputs, .output_count = 1};
+	const char *const outputs[] = {output};
+	struct stage_request request = {.root = *root,
+	    .working_directory = "",
+	    .output_paths = outputs,
+	    .output_count = 1,
+	    .guard_off = guard_off};
 	struct sandbox *sandbox = &host->sandbox;
 
 	assert_int_equal(sandbox_make(host->config.state_fd, host->slot, HOST_SLOT, action_uid(),
@@ -69,6 +72,12 @@ stage(struct host *host, const struct digest *root)
 	int rc = stage_compose(host->stager, &request, sandbox, &host->report, &host->err);
 	if (rc != 0)
 		fail_msg("%s", host->err.text);
+}
+
+static void
+stage(struct host *host, const struct digest *root)
+{
+	stage_as(host, root, "out/o", false);
 	assert_int_equal(host_compare(host, root, (const char *const[]){"out", NULL}), 0);
 }
 
@@ -83,6 +92,7 @@ run(struct host *host, const char *script)
 	    .working_directory = "",
 	    .binds = host->report.binds,
 	    .bind_count = host->report.bind_count,
+	    .overlay = host->report.has_overlay ? &host->report.overlay : NULL,
 	    .cancel_fd = -1,
 	};
 	struct run_result result;
@@ -148,18 +158,181 @@ test_no_action_changes_what_another_sees(void **state)
 	free(missing);
 }
 
+/* The cached tree below, entry by entry. */
+static void
+check_lower(struct host *host, const char *lower, const struct digest *root)
+{
+	struct compare compare = {.host = host};
+	int fd;
+
+	host->report.bind_count = 0;
+	assert_int_equal(fs_open_beneath(host->config.state_fd, lower, &fd), 0);
+	compare_directory(&compare, fd, "", root);
+	close(fd);
+	assert_int_equal(compare.differences, 0);
+}
+
+static bool
+no_overlay(struct host *host)
+{
+	bool *works = &host->probe.ways[PLACE_OVERLAY].works;
+	double us;
+
+	if (tested == ISOLATION_NONE)
+		return true;
+	if (!*works)
+		*works = run_try_overlay(&host->config, tested, &us, &host->err) == 0;
+	if (!*works)
+		print_message("skipped: overlay: %s\n", host->err.text);
+	return !*works;
+}
+
+static void
+test_inputs_that_may_be_written(void **state)
+{
+	struct host *host = &the_host;
+	struct digest root = make_tree(host);
+	char lower[INDEX_LOCATION_SIZE];
+	uint8_t *data;
+	size_t len;
+
+	(void)state;
+	if (no_overlay(host))
+		return;
+	host_stager(host, ENGINE_AUTO, tested, action_uid());
+	for (int again = 0; again < 3; again++) {
+		stage_as(host, &root, "out/o", true);
+		assert_true(host->report.has_overlay && host->report.overlay.is_owned);
+		assert_int_equal(host->report.bind_count, 0);
+		assert_int_equal(host->report.files_placed, 6);
+		assert_int_equal(host->report.files[PLACE_COPY], 0);
+		strlcpy(lower, host->report.overlay.lower, sizeof lower);
+		/* What is there is what was put in, whatever the action before has done. */
+		assert_int_equal(
+		    run(host,
+			"set -e; in/run >out/o; wc -c <large >>out/o; echo more >>loose; "
+			"cat loose >>out/o; chmod 600 in/x; echo y >in/x; mv in/run in/r; "
+			"rm -r in/deep; mkdir in/deep; : >in/deep/z; rm large; "
+			"ln in/r linked; test $(cat in/x) = y; test ! -e in/run"),
+		    0);
+		assert_int_equal(fs_read_file(host->sandbox.rootfd, "out/o", 1000, &data, &len), 0);
+		assert_int_equal(len, strlen("ex\nwhy\nloose\n200000\nloose\nmore\n"));
+		free(data);
+		assert_int_equal(host_release(host), 0);
+		stage_as(host, &root, "out/o", true); /* one action in one sandbox */
+		run(host, vandal);
+		assert_int_equal(host_release(host), 0);
+		assert_null(host_leak(host));
+		check_lower(host, lower, &root);
+	}
+}
+
+/* The whole host is out of reach all the same: the action may write to what is its own, no more. */
+static void
+test_own_inputs_give_no_more_rights(void **state)
+{
+	struct host *host = &the_host;
+	struct digest root = make_tree(host);
+
+	(void)state;
+	if (no_overlay(host) || (geteuid() == 0 && tested == ISOLATION_USER)) /* that is root */
+		return;
+	HOST_TRY("secret", fs_write_atomic(host->config.state_fd, "secret", "s", 1, 0));
+	stage_as(host, &root, "out/o", true);
+	char *script = arena_printf(host->arena,
+	    "cat /etc/shadow && exit 1; cat %s/secret && exit 2; echo >/etc/ramet-test && exit 3; "
+	    "mount -t tmpfs x in && exit 4; chown 0 in/x && exit 5; mknod dev c 1 3 && exit 6; "
+	    "umount /tmp/ramet && exit 7; ls /proc/1/fd && exit 8; test $(id -u) = %u || exit 9; "
+	    "ls -d %s/trees && exit 10; exit 0",
+	    host->dir, (unsigned)action_uid(), host->dir);
+	assert_int_equal(run(host, script), 0);
+	assert_int_equal(host_release(host), 0);
+	HOST_TRY("secret", unlinkat(host->config.state_fd, "secret", 0) != 0 ? -errno : 0);
+}
+
+/* A working directory of many files is mounted, not placed; what is made there is on one volume. */
+static void
+test_large_flat_spine(void **state)
+{
+	struct host *host = &the_host;
+	ReapiDirectory *in = dir_new(host), *src = dir_new(host), *flat = dir_new(host);
+	ReapiDirectory *root = dir_new(host), *lower_root = dir_new(host);
+	char name[16], lower[INDEX_LOCATION_SIZE];
+	uint8_t *data;
+	size_t len;
+
+	(void)state;
+	if (no_overlay(host))
+		return;
+	dir_add_file(host, in, "x", "ex\n", false);
+	struct digest in_digest = dir_put(host, in);
+	for (int i = 0; i < 100; i++) {
+		snprintf(name, sizeof name, "f%02d", i);
+		dir_add_file(host, src, name, name, i % 2 != 0);
+		dir_add_file(host, flat, name, name, i % 2 != 0);
+	}
+	dir_add_symlink(host, src, "link", "f00");
+	dir_add_symlink(host, flat, "link", "f00");
+	dir_add_dir(host, src, "in", &in_digest);
+	dir_add_file(host, root, "top", "top\n", false);
+	struct digest src_digest = dir_put(host, src), flat_digest = dir_put(host, flat);
+	dir_add_dir(host, root, "src", &src_digest);
+	dir_add_dir(host, lower_root, "src", &flat_digest);
+	struct digest digest = dir_put(host, root), lower_digest = dir_put(host, lower_root);
+
+	host_stager(host, ENGINE_AUTO, tested, action_uid());
+	for (int again = 0; again < 3; again++) {
+		stage_as(host, &digest, "src/o", false);
+		assert_true(host->report.has_overlay && !host->report.overlay.is_owned);
+		assert_true(digest_equal(&host->report.overlay.digest, &lower_digest));
+		assert_int_equal(host->report.bind_count, 1); /* src/in */
+		assert_int_equal(host->report.files_placed, 102);
+		assert_int_equal(host->report.files[PLACE_OVERLAY], 100);
+		assert_int_equal(host->report.subtrees_built, again == 0 ? 2 : 0);
+		strlcpy(lower, host->report.overlay.lower, sizeof lower);
+		assert_int_equal(
+		    run(host,
+			"set -e; cat src/in/x >src/o; cat src/f07 top >>src/o; cat src/link "
+			">>src/o; ls src | wc -l >>src/o; test -x src/f01; test ! -x src/f02; "
+			"ln src/o top.o; rm src/f03; ! test -e src/f03; "
+			"! (echo y >src/in/x) 2>/dev/null"),
+		    0);
+		assert_int_equal(fs_read_file(host->sandbox.rootfd, "src/o", 1000, &data, &len), 0);
+		assert_int_equal(len, strlen("ex\nf07top\nf00104\n"));
+		assert_memory_equal(data, "ex\nf07top\nf00103\n", 10);
+		free(data);
+		assert_int_equal(host_release(host), 0);
+		stage_as(host, &digest, "src/o", false);
+		run(host,
+		    "cd src; for f in *; do echo y >$f; chmod 777 $f; echo y >$f; mv $f x$f; "
+		    "done 2>/dev/null; rm -rf f*; exit 0");
+		assert_int_equal(host_release(host), 0);
+		assert_null(host_leak(host));
+		check_lower(host, lower, &lower_digest);
+	}
+	/* Few files are placed one by one. */
+	struct digest small = make_tree(host);
+	stage(host, &small);
+	assert_false(host->report.has_overlay);
+	assert_int_equal(host_release(host), 0);
+}
+
 static int
 run_isolation(enum isolation isolation)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_inputs_and_outputs),
 	    cmocka_unit_test(test_no_action_changes_what_another_sees),
+	    cmocka_unit_test(test_inputs_that_may_be_written),
+	    cmocka_unit_test(test_own_inputs_give_no_more_rights),
+	    cmocka_unit_test(test_large_flat_spine),
 	};
 	struct host *host = &the_host;
 
 	tested = isolation;
 	host_start(host, "/dev/shm");
 	host->config.isolation = isolation;
+	host->config.action_uid_base = OTHER_UID;
 	host->config.kill_grace_ms = 1000;
 	host->config.log_cap_bytes = 1 << 20;
 	HOST_TRY("runner",
