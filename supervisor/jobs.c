@@ -61,6 +61,7 @@ job_new(const struct msg_submit *submit)
 	job->action = submit->action;
 	job->skip_cache_lookup = submit->skip_cache_lookup;
 	job->guard_off = submit->guard_off;
+	job->show_writes = submit->show_writes;
 	job->alone = submit->alone;
 	job->has_cache_key = submit->has_cache_key;
 	job->cache_key = submit->cache_key;
@@ -255,6 +256,7 @@ jobs_given(struct job *job, struct child *worker)
 	message.run.action = job->action;
 	message.run.skip_cache_lookup = message.run.has_skip_cache_lookup = job->skip_cache_lookup;
 	message.run.guard_off = message.run.has_guard_off = job->guard_off;
+	message.run.show_writes = message.run.has_show_writes = job->show_writes;
 	message.run.label = msg_text(job->label);
 	message.run.has_label = job->label[0] != '\0';
 	message.run.attempt = job->attempt;

@@ -32,7 +32,7 @@ struct job {
 	uint64_t queued_us; /* CLOCK_REALTIME */
 	uint32_t attempt; /* tries begun */
 	uint32_t needed_since_s; /* CLOCK_REALTIME: its blobs were last used then or later */
-	bool queued, cancelled, skip_cache_lookup, guard_off, alone, has_cache_key;
+	bool queued, cancelled, skip_cache_lookup, guard_off, show_writes, alone, has_cache_key;
 	struct digest action, cache_key;
 	char label[129];
 	char *operation; /* the gateway's name for it, NULL if it has none */

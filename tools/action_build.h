@@ -17,7 +17,7 @@ struct action_spec {
 	const char *cwd, *into; /* NULL: "" */
 	struct strings argv, outputs, env, excludes;
 	double timeout_s; /* 0: the host's */
-	bool has_root, no_cache, guard_off;
+	bool has_root, no_cache, guard_off, show_writes;
 };
 void action_spec_free(struct action_spec *spec); /* the lists */
 

@@ -7,7 +7,7 @@ const struct command command_table[] = {
     {"run", command_run,
 	"[--input DIR | --input-digest DIGEST] [--output PATH]... [--env K=V]...\n"
 	"           [--cwd REL] [--timeout S] [--no-cache] [--into DIR] [--exclude PATTERN]...\n"
-	"           [--metrics FILE] [--guard=on|off] [--name LABEL] -- ARGV...",
+	"           [--metrics FILE] [--guard=on|off] [--show-writes] [--name LABEL] -- ARGV...",
 	"Run one action on the host",
 	"  --input DIR        its input root; without it the input root is empty\n"
 	"  --input-digest DIGEST\n"
@@ -20,7 +20,8 @@ const struct command command_table[] = {
 	"  --no-cache         neither look into the action cache nor store there\n"
 	"  --into DIR         write outputs below DIR, not the current directory\n"
 	"  --metrics FILE     write one JSON object about it\n"
-	"  --guard=off        private copies of its inputs, which it may then write to\n"
+	"  --guard=off        lets it write into its inputs, which nobody else sees\n"
+	"  --show-writes      the same, and says what it wrote beside its outputs\n"
 	"  --name LABEL       what ramet ps calls it\n\n"
 	"A host is started where none runs.  Exit status: the action's; 128 + n when signal n\n"
 	"ended it; 124 on timeout; 125 when ramet or the host failed; 2 for bad usage.\n"},

@@ -8,7 +8,7 @@
 #include "base/fs.h"
 #include "tools/text.h"
 
-enum { MISSING_TEXT_MAX = 64 << 20 };
+enum { LIST_TEXT_MAX = 64 << 20 };
 
 void
 job_submit(struct message *message, uint64_t job, const struct digest *action,
@@ -22,6 +22,7 @@ job_submit(struct message *message, uint64_t job, const struct digest *action,
 	message->submit.action = *action;
 	message->submit.skip_cache_lookup = spec->no_cache;
 	message->submit.guard_off = spec->guard_off;
+	message->submit.show_writes = spec->show_writes;
 	message->submit.seen_s = seen_s;
 	message->submit.label = msg_text(label);
 	if (message->submit.label.len > 128)
@@ -54,20 +55,18 @@ read_result(
 	return 0;
 }
 
+/* A list that came as a blob. */
 static int
-read_missing(
-    struct cas *cas, const struct msg_done *done, struct job_result *result, struct error_text *err)
+read_list(struct cas *cas, const struct digest *digest, const char *what, struct arena *arena,
+    char **ret_text, struct error_text *err)
 {
 	uint8_t *bytes;
 	size_t len;
-	int rc;
+	int rc = cas_read(cas, digest, LIST_TEXT_MAX, &bytes, &len);
 
-	if (!done->has_missing)
-		return 0;
-	rc = cas_read(cas, &done->missing, MISSING_TEXT_MAX, &bytes, &len);
 	if (rc != 0)
-		return error_errno(err, rc, "cannot read the list of missing blobs");
-	result->missing = arena_printf(result->arena, "%.*s", (int)len, (const char *)bytes);
+		return error_errno(err, rc, "cannot read the list of %s", what);
+	*ret_text = arena_printf(arena, "%.*s", (int)len, (const char *)bytes);
 	free(bytes);
 	return 0;
 }
@@ -89,8 +88,11 @@ job_result_read(
 	for (uint32_t i = 0; i < done->metrics.count && i < METRIC_COUNT; i++)
 		result->metrics[i] = done->metrics.values[i];
 	rc = read_result(cas, done, result, err);
-	if (rc == 0)
-		rc = read_missing(cas, done, result, err);
+	if (rc == 0 && done->has_missing)
+		rc = read_list(
+		    cas, &done->missing, "missing blobs", result->arena, &result->missing, err);
+	if (rc == 0 && done->has_writes)
+		rc = read_list(cas, &done->writes, "writes", result->arena, &result->writes, err);
 	if (rc != 0) {
 		job_result_free(result);
 		return rc;

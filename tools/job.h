@@ -26,6 +26,7 @@ struct job_result {
 	struct arena *arena; /* holds what follows */
 	ReapiActionResult *result; /* NULL: the job has none */
 	char *missing; /* the missing digests, one a line; NULL: none */
+	char *writes; /* what show_writes asked for, likewise; NULL: the host could not tell */
 };
 
 void job_submit(struct message *message, uint64_t job, const struct digest *action,

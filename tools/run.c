@@ -36,6 +36,7 @@ enum {
 	RUN_METRICS,
 	RUN_GUARD,
 	RUN_NAME,
+	RUN_SHOW_WRITES,
 };
 static const struct option run_options[] = {
     {"input", required_argument, NULL, RUN_INPUT},
@@ -50,6 +51,7 @@ static const struct option run_options[] = {
     {"metrics", required_argument, NULL, RUN_METRICS},
     {"guard", required_argument, NULL, RUN_GUARD},
     {"name", required_argument, NULL, RUN_NAME},
+    {"show-writes", no_argument, NULL, RUN_SHOW_WRITES},
     TOOL_OPTIONS,
 };
 
@@ -127,6 +129,9 @@ run_option(struct tool *tool, struct run *run, int option, const char *argument)
 		return;
 	case RUN_GUARD:
 		spec->guard_off = guard_off(tool, argument);
+		return;
+	case RUN_SHOW_WRITES:
+		spec->show_writes = true;
 		return;
 	case RUN_NAME:
 		spec->name = argument;
@@ -227,6 +232,26 @@ print_missing(const char *missing)
 	}
 }
 
+/* What it did beside its outputs. */
+static void
+print_writes(const struct job_result *result)
+{
+	const char *line = result->writes;
+
+	if (line == NULL) {
+		warnx("--show-writes: the host cannot tell: no overlay (see ramet doctor)");
+		return;
+	}
+	if (*line == '\0')
+		warnx("wrote nothing but its outputs");
+	while (*line != '\0') {
+		int len = (int)strcspn(line, "\n");
+
+		warnx("%.*s", len, line);
+		line += len + (line[len] == '\n');
+	}
+}
+
 static int
 exit_status(const struct job_result *result)
 {
@@ -257,6 +282,8 @@ deliver(struct run *run, struct job_result *result)
 	rc = job_write_stderr(run->cas, result, STDERR_FILENO);
 	if (rc != 0)
 		die("stderr of the action: %s", strerror(-rc));
+	if (run->spec.show_writes && result->result != NULL)
+		print_writes(result);
 	if (result->result != NULL && run->into_fd >= 0) {
 		rc = outputs_write(run->cas, result->arena, result->result, run->into_fd, &err);
 		if (rc != 0)

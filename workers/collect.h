@@ -60,4 +60,14 @@ int collect_outputs(struct cas *cas, struct arena *arena, struct slot *slot,
     struct sandbox *sandbox, const struct collect_request *request, ReapiActionResult *result,
     struct collect_stats *ret_stats, struct error_text *err);
 
+/*
+ * What the action wrote in its input tree beside its outputs: a line each, "changed PATH",
+ * "deleted PATH" or "made PATH", in no order; a directory's path ends in '/'.  Opening an input for
+ * writing is a change.  Before collect_outputs, which takes files away.  outputs: relative to the
+ * input root.  *ret_text is malloc'ed.  -ENOTSUP: its inputs lay below no overlay.
+ */
+int collect_writes(struct cas *cas, struct arena *arena, struct sandbox *sandbox,
+    const struct collect_request *request, const char *const *outputs, size_t output_count,
+    char **ret_text, size_t *ret_len, struct error_text *err);
+
 #endif

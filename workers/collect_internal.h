@@ -50,6 +50,9 @@ int collect_open_directory(struct collector *collector, int dirfd, const char *n
 int collect_directory(struct collector *collector, const struct place *place, const char *path,
     ReapiOutputDirectory *output);
 
+/* The names in a directory, in the arena; fd stays the caller's. */
+int collect_names(struct collector *collector, int fd, char ***ret_names, size_t *ret_count);
+
 /*
  * collect_lower.c.  What lies below an overlay, by name; at most one of the three is not NULL.
  */

@@ -206,11 +206,11 @@ lower_add(struct level *level)
 }
 
 /* Names first: moving files out changes the directory that is read. */
-static int
-names_read(struct level *level, char ***ret_names, size_t *ret_count)
+int
+collect_names(struct collector *collector, int fd, char ***ret_names, size_t *ret_count)
 {
-	struct arena *arena = level->collector->arena;
-	int own = fcntl(level->fd, F_DUPFD_CLOEXEC, 0);
+	struct arena *arena = collector->arena;
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	DIR *dir = own < 0 ? NULL : fdopendir(own);
 	char **names = NULL;
 	size_t count = 0;
@@ -257,7 +257,7 @@ tree_collect(const struct level *parent, const struct place *place, const char *
 	if (level.fd >= 0)
 		rc = fstat(level.fd, &st) != 0
 		    ? -errno
-		    : names_read(&level, &level.names, &level.name_count);
+		    : collect_names(level.collector, level.fd, &level.names, &level.name_count);
 	if (rc != 0)
 		return collect_fail(level.collector, rc, path);
 	if (level.lower != NULL && level.name_count > 0)

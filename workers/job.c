@@ -23,6 +23,7 @@ struct job {
 	ReapiCommand *command;
 	ReapiActionResult *result;
 	ReapiExecutedActionMetadata *times;
+	struct stage_request stage;
 	struct stage_report staged;
 	struct run_result ran;
 	struct error_text err;
@@ -145,6 +146,12 @@ result_say(struct job *job, const uint8_t *data, size_t len)
 	}
 }
 
+static bool
+shows_writes(const struct job *job)
+{
+	return job->run->has_show_writes && job->run->show_writes;
+}
+
 /* True: answered. */
 static bool
 cache_answers(struct job *job)
@@ -155,7 +162,7 @@ cache_answers(struct job *job)
 	size_t len;
 	int rc;
 
-	if (job->run->has_skip_cache_lookup && job->run->skip_cache_lookup)
+	if ((job->run->has_skip_cache_lookup && job->run->skip_cache_lookup) || shows_writes(job))
 		return false;
 	rc = action_cache_get(worker->cas, worker->arena, cache_key(job), &job->result);
 	if (rc != 0) {
@@ -228,21 +235,20 @@ static enum job_status
 stage(struct job *job, bool again)
 {
 	struct job_worker *worker = job->worker;
-	struct stage_request request;
 	int rc;
 
 	slot_set_phase(worker->slot, SLOT_STAGING);
 	job->times->input_fetch_start_timestamp = now(job);
 	job_command_stage(worker->arena, job->action, job->command,
-	    job->run->has_guard_off && job->run->guard_off, &request);
-	request.no_overlay = again;
+	    (job->run->has_guard_off && job->run->guard_off) || shows_writes(job), &job->stage);
+	job->stage.no_overlay = again;
 	rc = sandbox_make(worker->config->state_fd, worker->slot, worker->slot_number,
 	    worker->action_uid, &job->outcome->sandbox, &job->err);
 	if (rc != 0)
 		return disk_is_full(job, rc) || rc == -ENOENT ? JOB_FAILED : status_of(job, rc);
 	job->outcome->has_sandbox = true;
 	rc = stage_compose(
-	    worker->stager, &request, &job->outcome->sandbox, &job->staged, &job->err);
+	    worker->stager, &job->stage, &job->outcome->sandbox, &job->staged, &job->err);
 	job->times->input_fetch_completed_timestamp = now(job);
 	if (rc == 0) {
 		CRASH_POINT(staged);
@@ -315,6 +321,25 @@ stage_and_execute(struct job *job)
 	return status == JOB_OK ? execute(job) : status;
 }
 
+/* Beside its outputs; a list that cannot be had is none, and the client says so. */
+static void
+writes_say(struct job *job, const struct collect_request *request)
+{
+	struct job_worker *worker = job->worker;
+	struct msg_done *done = &job->outcome->done.done;
+	struct error_text err;
+	char *text;
+	size_t len;
+
+	if (!shows_writes(job))
+		return;
+	if (collect_writes(worker->cas, worker->arena, &job->outcome->sandbox, request,
+		job->stage.output_paths, job->stage.output_count, &text, &len, &err) != 0)
+		return;
+	done->has_writes = cas_put_bytes(worker->cas, text, len, &done->writes) == 0;
+	free(text);
+}
+
 static enum job_status
 collect(struct job *job)
 {
@@ -331,6 +356,7 @@ collect(struct job *job)
 
 	slot_set_phase(worker->slot, SLOT_COLLECTING);
 	job->times->output_upload_start_timestamp = now(job);
+	writes_say(job, &request);
 	rc = collect_outputs(worker->cas, worker->arena, worker->slot, &job->outcome->sandbox,
 	    &request, job->result, &stats, &job->err);
 	job->times->output_upload_completed_timestamp = now(job);

@@ -798,6 +798,62 @@ test_single_outputs_above_an_overlay(void **state)
 	assert_int_equal(COLLECT(f, "dir/b"), -EINVAL);
 }
 
+static void
+line_is(const char *text, const char *line, bool expected)
+{
+	char *found = strstr(text, line);
+	bool whole =
+	    found != NULL && (found == text || found[-1] == '\n') && found[strlen(line)] == '\n';
+
+	if (whole != expected)
+		fail_msg("\"%s\" %s be in: %s", line, expected ? "should" : "should not", text);
+}
+
+static void
+test_writes_beside_outputs(void **state)
+{
+	struct fixture *f = *state;
+	struct stage_overlay overlay = overlay_make(f);
+	const char *const outputs[] = {"out/o", "dir/deep/x"};
+	char *text;
+	size_t len, lines = 0;
+
+	f->request.overlay = &overlay;
+	make_dir(f, "dir");
+	make_file(f, "dir/a", "new", 0644);
+	make_whiteout(f, "dir/b");
+	make_file(f, "dir/new\nline", "new", 0644);
+	make_dir(f, "dir/deep");
+	make_file(f, "dir/deep/x", "an output", 0644);
+	make_file(f, "dir/deep/y", "none", 0644);
+	make_opaque(f, "kept");
+	make_whiteout(f, "link");
+	make_dir(f, "out"); /* made for it */
+	make_file(f, "out/o", "an output", 0644);
+	make_file(f, "out/beside", "none", 0644);
+	make_dir(f, "made");
+	make_file(f, "made/below", "none", 0644);
+	assert_int_equal(collect_writes(f->cas, f->arena, &f->sandbox, &f->request, outputs, 2,
+			     &text, &len, &f->err),
+	    0);
+	for (size_t i = 0; i < len; i++)
+		lines += text[i] == '\n';
+	line_is(text, "changed dir/a", true);
+	line_is(text, "deleted dir/b", true);
+	line_is(text, "made dir/new?line", true);
+	line_is(text, "changed dir/deep/y", true);
+	line_is(text, "changed kept/", true);
+	line_is(text, "deleted link", true);
+	line_is(text, "made out/beside", true);
+	line_is(text, "made made/", true);
+	assert_int_equal(lines, 8);
+	free(text);
+	overlay.is_owned = false;
+	assert_int_equal(collect_writes(f->cas, f->arena, &f->sandbox, &f->request, outputs, 2,
+			     &text, &len, &f->err),
+	    -ENOTSUP);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -826,6 +882,7 @@ main(void)
 	    TEST(test_nothing_written_above_an_overlay),
 	    TEST(test_written_above_an_overlay),
 	    TEST(test_single_outputs_above_an_overlay),
+	    TEST(test_writes_beside_outputs),
 	};
 
 	return cmocka_run_group_tests_name("collect", tests, NULL, NULL);
