@@ -43,6 +43,7 @@ struct host_config {
 	uint32_t cas_grace_s;
 	enum engine engine;
 	enum isolation isolation;
+	bool guard_learning; /* failed actions of a kind that is not proved run again, as writers */
 	bool network_host; /* --network=host: actions see the host's network */
 	uid_t action_uid_base; /* root only: actions of worker slot s run as base + s */
 	uint32_t timeout_default_s, timeout_max_s; /* 0: none */

@@ -6,6 +6,7 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "cas/action_kinds.h"
 #include "cas/evict.h"
 #include "janitor/internal.h"
 #include "shm/counters.h"
@@ -14,6 +15,7 @@
 enum {
 	TEMP_AGE_S = 60,
 	ACTION_CACHE_AGE_S = 90 * 86400,
+	KINDS_AGE_S = 90 * 86400,
 	EVICT_ROUNDS = 8,
 	NOTE_SIZE_MAX = 64,
 };
@@ -106,6 +108,8 @@ store_clean(struct janitor *janitor)
 	rc = evict_clean_temp(janitor->cas, TEMP_AGE_S);
 	if (rc == 0)
 		rc = evict_action_cache(janitor->cas, ACTION_CACHE_AGE_S, &removed);
+	if (rc == 0)
+		rc = action_kinds_clean(janitor->config->state_fd, KINDS_AGE_S);
 	if (removed > 0)
 		log_info("action cache: %llu old results dropped", (unsigned long long)removed);
 	return rc != 0 ? rc : janitor_attend(janitor);

@@ -48,10 +48,13 @@ static const struct setting settings_table[] = {
 	SLOT_WORKERS_MAX, NULL},
     {{"link-cap", "N", "file-placing calls in flight on the whole host (default 64)"}, KIND_U32,
 	HOST(link_cap), 1, LINK_CAP_MAX, NULL},
-    {{"engine", "NAME", "auto, bind, clonefile, reflink, hardlink, copy (default auto)"}, KIND_NAME,
-	HOST(engine), 0, ENGINE_COUNT, engine_names},
+    {{"engine", "NAME", "auto, bind, overlay, clonefile, reflink, hardlink, copy (default auto)"},
+	KIND_NAME, HOST(engine), 0, ENGINE_COUNT, engine_names},
     {{"isolation", "NAME", "auto, root, user, none (default auto)"}, KIND_NAME, HOST(isolation), 0,
 	ISOLATION_COUNT, isolation_names},
+    {{"guard-learning", "NAME",
+	 "learn which kinds of actions write into their inputs: no, yes (default yes)"},
+	KIND_BOOL_NAME, HOST(guard_learning), NAMES(yes_names)},
     {{"network", "NAME", "what actions see of the network: none, host (default none)"},
 	KIND_BOOL_NAME, HOST(network_host), NAMES(network_names)},
     {{"cas-size", "SIZE", "bytes of blobs to keep, 0 for no limit (default 0)"}, KIND_SIZE,
@@ -124,6 +127,7 @@ config_defaults(struct settings *settings)
 	settings->host.index_entries = 65536;
 	settings->host.cas_grace_s = 3600;
 	settings->host.action_uid_base = 58000;
+	settings->host.guard_learning = true;
 	settings->host.timeout_default_s = 3600;
 	settings->host.kill_grace_ms = 2000;
 	settings->host.log_cap_bytes = 16 << 20;

@@ -40,10 +40,11 @@ const struct command command_table[] = {
 	"  --json       one object of all of them\n"
 	"  --watch[=S]  again every S seconds (1)\n"
 	"  -a, --all    zeroes too\n"},
-    {"index", command_index, "ls [-l] | show DIGEST | check",
+    {"index", command_index, "ls [-l] | show DIGEST | check | kinds [--forget KIND|all]",
 	"Look into the shared index, read-only and live",
 	"  ls     one line for each cached directory (-l: more of it)\n"
 	"  show   all about one\n"
+	"  kinds  which kinds of actions write into their inputs; --forget makes it learn anew\n"
 	"  check  every rule that must hold, in the index and between it and trees/;\n"
 	"         exit status 1 when one is broken\n"},
     {"ps", command_ps, "[--json]", "Show the host's processes, what each does and holds", ""},

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cas/action_kinds.h"
 #include "tools/text.h"
 #include "tools/tool.h"
 
@@ -26,9 +27,10 @@ state_name(enum index_state state)
 									      : "?";
 }
 
-enum { INDEX_LONG = OPTION_FIRST };
+enum { INDEX_LONG = OPTION_FIRST, INDEX_FORGET };
 static const struct option index_options[] = {
     {"long", no_argument, NULL, INDEX_LONG},
+    {"forget", required_argument, NULL, INDEX_FORGET},
     TOOL_OPTIONS,
 };
 
@@ -229,29 +231,72 @@ check(struct tool *tool, struct region *region)
 	return 0;
 }
 
+static int
+print_kind(void *arg, const struct action_kind *kind)
+{
+	uint32_t now = clock_realtime_s();
+	char age[32];
+
+	text_duration(now > kind->since_s ? (uint64_t)(now - kind->since_s) * 1000000 : 0, age);
+	printf("%-8s %6" PRIu32 " %12s  %s\n", action_kind_state_names[kind->state], kind->failed,
+	    age, kind->name);
+	++*(unsigned *)arg;
+	return 0;
+}
+
+/* Kinds of actions: what each has shown; or one is forgotten, or all. */
+static int
+kinds(struct tool *tool, const char *forget)
+{
+	unsigned count = 0;
+	int rc;
+
+	if (forget == NULL) {
+		printf("%-8s %6s %12s  kind\n", "state", "failed", "for");
+		rc = action_kinds_each(tool->state_fd, print_kind, &count);
+		if (rc != 0)
+			die("%s/kinds: %s", tool->state, strerror(-rc));
+		printf("%u kinds\n", count);
+		return 0;
+	}
+	rc = action_kinds_forget(tool->state_fd, strcmp(forget, "all") == 0 ? NULL : forget);
+	if (rc == -ENOENT)
+		die("%s: no such kind (ramet index kinds lists them)", forget);
+	if (rc != 0)
+		die("%s/kinds: %s", tool->state, strerror(-rc));
+	return 0;
+}
+
 int
 command_index(struct tool *tool, int argc, char **argv)
 {
 	struct region *region;
-	const char *what;
+	const char *what, *forget = NULL;
 	bool whole = false;
 	int option, status, left;
 
 	while ((option = getopt_long(argc, argv, "l", index_options, NULL)) != -1) {
 		if (option == INDEX_LONG || option == 'l')
 			whole = true;
+		else if (option == INDEX_FORGET)
+			forget = optarg;
 		else
 			tool_option(tool, option, optarg);
 	}
 	what = argv[optind];
 	left = argc - optind;
 	if (what == NULL)
-		usage_error(tool, "ls, show or check?");
+		usage_error(tool, "ls, show, check or kinds?");
 	if (left != (strcmp(what, "show") == 0 ? 2 : 1))
 		usage_error(tool, "%s: wrong number of arguments", what);
-	if (strcmp(what, "ls") != 0 && strcmp(what, "show") != 0 && strcmp(what, "check") != 0)
-		usage_error(tool, "%s: neither ls nor show nor check", what);
+	if (strcmp(what, "ls") != 0 && strcmp(what, "show") != 0 && strcmp(what, "check") != 0 &&
+	    strcmp(what, "kinds") != 0)
+		usage_error(tool, "%s: neither ls nor show nor check nor kinds", what);
+	if (forget != NULL && strcmp(what, "kinds") != 0)
+		usage_error(tool, "--forget: of kinds only");
 	tool_state(tool, false);
+	if (strcmp(what, "kinds") == 0)
+		return kinds(tool, forget);
 	region = tool_region(tool);
 	if (strcmp(what, "ls") == 0)
 		status = list(region, whole);

@@ -27,6 +27,7 @@ struct job {
 	struct stage_report staged;
 	struct run_result ran;
 	struct error_text err;
+	struct action_kind kind; /* guarded ones have a name */
 	uint64_t start_us, load_us, collect_us; /* start: CLOCK_MONOTONIC */
 };
 
@@ -230,18 +231,15 @@ load(struct job *job)
 	return status_of(job, rc);
 }
 
-/* again: the overlay of the first try could not be mounted. */
+/* Into a sandbox of its own; job->stage says how. */
 static enum job_status
-stage(struct job *job, bool again)
+stage(struct job *job)
 {
 	struct job_worker *worker = job->worker;
 	int rc;
 
 	slot_set_phase(worker->slot, SLOT_STAGING);
 	job->times->input_fetch_start_timestamp = now(job);
-	job_command_stage(worker->arena, job->action, job->command,
-	    (job->run->has_guard_off && job->run->guard_off) || shows_writes(job), &job->stage);
-	job->stage.no_overlay = again;
 	rc = sandbox_make(worker->config->state_fd, worker->slot, worker->slot_number,
 	    worker->action_uid, &job->outcome->sandbox, &job->err);
 	if (rc != 0)
@@ -296,6 +294,19 @@ execute(struct job *job)
 	return JOB_OK;
 }
 
+/* For another try. */
+static void
+sandbox_give_back(struct job *job)
+{
+	struct job_worker *worker = job->worker;
+
+	(void)stage_release(worker->stager, &job->staged, NULL);
+	(void)sandbox_release(worker->config->state_fd, worker->slot, &job->outcome->sandbox);
+	job->outcome->has_sandbox = false;
+	job->outcome->disk_full = false;
+	job->err.text[0] = '\0';
+}
+
 /*
  * The input tree into a sandbox, and the action to its end.  Where the system refuses the overlay
  * after all, nothing of the action has run: it gets a sandbox without.
@@ -304,7 +315,7 @@ static enum job_status
 stage_and_execute(struct job *job)
 {
 	struct job_worker *worker = job->worker;
-	enum job_status status = stage(job, false);
+	enum job_status status = stage(job);
 
 	if (status == JOB_OK)
 		status = execute(job);
@@ -312,13 +323,78 @@ stage_and_execute(struct job *job)
 	    runner_overlay_error(worker->runner) == 0)
 		return status;
 	stage_overlay_failed(worker->stager, &job->staged, runner_overlay_error(worker->runner));
-	(void)stage_release(worker->stager, &job->staged, NULL);
-	(void)sandbox_release(worker->config->state_fd, worker->slot, &job->outcome->sandbox);
-	job->outcome->has_sandbox = false;
-	job->outcome->disk_full = false;
-	job->err.text[0] = '\0';
-	status = stage(job, true);
+	sandbox_give_back(job);
+	job->stage.no_overlay = true;
+	status = stage(job);
 	return status == JOB_OK ? execute(job) : status;
+}
+
+/* What is to be staged, as the client and the kind say; a kind that is looked at has its name. */
+static void
+stage_choose(struct job *job)
+{
+	struct job_worker *worker = job->worker;
+	char label[SLOT_LABEL_SIZE];
+
+	job_command_stage(worker->arena, job->action, job->command,
+	    (job->run->has_guard_off && job->run->guard_off) || shows_writes(job), &job->stage);
+	if (job->stage.guard_off || !worker->config->guard_learning ||
+	    digest_is_empty(&job->stage.root) || !stager_has_overlay(worker->stager))
+		return;
+	msg_text_copy(job->run->label, label, sizeof(label));
+	job_kind_get(&worker->kinds, job->command->arguments[0], label, &job->kind);
+	if (job->kind.state != ACTION_KIND_WRITER)
+		return;
+	job->stage.guard_off = true;
+	job->kind.name[0] = '\0';
+	COUNTER_ADD(worker->slot, kinds_writer_runs, 1);
+}
+
+static bool
+has_failed(const struct job *job)
+{
+	return job->ran.exit_code != 0 && !job->ran.timed_out;
+}
+
+/* It may have failed for want of inputs that it can write into. */
+static enum job_status
+execute_as_writer(struct job *job)
+{
+	struct job_worker *worker = job->worker;
+	enum job_status status;
+
+	COUNTER_ADD(worker->slot, kinds_tried, 1);
+	sandbox_give_back(job);
+	job->stage.guard_off = true;
+	job->stage.no_overlay = false;
+	status = stage_and_execute(job);
+	if (status != JOB_OK || job->ran.timed_out || !job->staged.has_overlay)
+		return status;
+	if (!has_failed(job)) {
+		job_kind_proved(&worker->kinds, &job->kind, ACTION_KIND_WRITER);
+	} else {
+		COUNTER_ADD(worker->slot, kinds_tried_in_vain, 1);
+		job_kind_failed(&worker->kinds, &job->kind);
+	}
+	return status;
+}
+
+/* The action to its end, perhaps twice. */
+static enum job_status
+perform(struct job *job)
+{
+	enum job_status status;
+
+	stage_choose(job);
+	status = stage_and_execute(job);
+	if (status != JOB_OK || job->kind.name[0] == '\0' ||
+	    job->kind.state != ACTION_KIND_UNPROVED)
+		return status;
+	if (has_failed(job))
+		return execute_as_writer(job);
+	if (!job->ran.timed_out)
+		job_kind_proved(&job->worker->kinds, &job->kind, ACTION_KIND_GUARDED);
+	return status;
 }
 
 /* Beside its outputs; a list that cannot be had is none, and the client says so. */
@@ -475,7 +551,7 @@ job_do(struct job *job)
 	job->result = REAPI_NEW(arena, action_result);
 	status = load(job);
 	if (status == JOB_OK) {
-		status = stage_and_execute(job);
+		status = perform(job);
 		if (status == JOB_OK)
 			status = collect(job);
 		status = inputs_release(job, status);

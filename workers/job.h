@@ -14,6 +14,9 @@
  * timeout, and may be cached (do_not_cache).  Everything that the result names is in the store by
  * then.
  *
+ * Guard learning: a failed action whose kind (job_kinds.h) is not proved is run once more, with
+ * inputs that it may write into; what came of that is its end, and is remembered of its kind.
+ *
  * After a crash anywhere: what the slot names (sandbox, pins, action) is given back by repair; the
  * blobs stay; a result that was stored but not reported is found by the next try.
  */
@@ -25,6 +28,7 @@
 #include "cas/reapi.h"
 #include "cas/store.h"
 #include "ipc/messages.h"
+#include "workers/job_kinds.h"
 #include "workers/run.h"
 #include "workers/sandbox.h"
 #include "workers/stage.h"
@@ -42,6 +46,7 @@ struct job_worker {
 	struct cas *cas;
 	struct stager *stager;
 	struct runner *runner;
+	struct job_kinds kinds;
 	struct arena *arena;
 	const char *name; /* for the result's metadata */
 	int cancel_fd; /* as in struct run_request */

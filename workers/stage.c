@@ -327,6 +327,13 @@ stage_compose(struct stager *stager, const struct stage_request *request, struct
 	return 0;
 }
 
+bool
+stager_has_overlay(const struct stager *stager)
+{
+	return stager->ways[true][false].subtree == SUBTREE_OVERLAY &&
+	    stager->overlay_failures < OVERLAY_FAILURES_MAX;
+}
+
 void
 stage_overlay_failed(struct stager *stager, struct stage_report *report, int error)
 {

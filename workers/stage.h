@@ -109,6 +109,9 @@ int stage_compose(struct stager *stager, const struct stage_request *request,
  */
 int stage_release(struct stager *stager, struct stage_report *report, struct error_text *err);
 
+/* An action that may write into its inputs would get an overlay now. */
+bool stager_has_overlay(const struct stager *stager);
+
 /*
  * The overlay of the action just staged could not be mounted: counted.  Then stage_release, a new
  * sandbox, and stage_compose once more with no_overlay.

@@ -209,6 +209,7 @@ worker_open(struct worker *worker)
 	jobs->arena = arena_new();
 	if (channel_new(start->socket_fd, &worker->channel) != 0)
 		fatalx("no memory");
+	job_kinds_init(&jobs->kinds, start->config->state_fd, jobs->slot);
 	jobs->cancel_fd = channel_fd(worker->channel);
 	jobs->cancelled = on_cancel_fd;
 	jobs->cancelled_arg = worker;

@@ -538,7 +538,7 @@ test_outputs_above_an_overlay(void **state)
 		stager_free(stagers[1]);
 		return;
 	}
-	for (uint64_t seed = 1; seed <= 24; seed++) {
+	for (uint64_t seed = 1; seed <= 12; seed++) {
 		uint64_t rest = seed;
 		char *script = random_script(&rest);
 		struct digest trees[2];
@@ -625,6 +625,82 @@ test_overlay_refused(void **state)
 	worker.stager = stager_make(ENGINE_AUTO);
 }
 
+/* Runs it under guard, and tells the exit code; which is named by `label`. */
+static int
+run_kind(struct client *client, const char *label)
+{
+	struct msg_run run = {.job = 7,
+	    .attempt = 1,
+	    .action = client->digest,
+	    .label = msg_text(label),
+	    .has_label = true};
+	const struct msg_done *done;
+
+	job_run(&worker, &run, &client->outcome);
+	done = &client->outcome.done.done;
+	if (done->status != JOB_OK)
+		fail_msg("%s", message_of(done));
+	client_end(client);
+	return (int)done->exit_code;
+}
+
+static enum action_kind_state
+kind_state(const char *name)
+{
+	struct action_kind kind;
+
+	(void)action_kind_get(config.state_fd, name, &kind);
+	return kind.state;
+}
+
+static void
+test_kinds_are_learnt(void **state)
+{
+	struct client writer = client_new("echo more >> in"), reader = client_new("cat in");
+	struct client failing = client_new("cat in; exit 3");
+	uint64_t tried = counted(COUNTER_kinds_tried), runs = counted(COUNTER_kinds_writer_runs);
+
+	if (!probe.ways[PLACE_OVERLAY].works || worker.isolation == ISOLATION_NONE)
+		return;
+	config.guard_learning = true;
+	client_file(&writer, "in", "for kinds\n");
+	client_file(&reader, "in", "for kinds\n");
+	client_file(&failing, "in", "for kinds\n");
+	writer.action->do_not_cache = reader.action->do_not_cache = true;
+	client_put(&writer);
+	client_put(&reader);
+	client_put(&failing);
+	/* It fails under guard, is run again, and is known from then on. */
+	assert_int_equal(run_kind(&writer, "W"), 0);
+	assert_int_equal(counted(COUNTER_kinds_tried), tried + 1);
+	assert_int_equal(kind_state("/bin/sh W"), ACTION_KIND_WRITER);
+	assert_int_equal(run_kind(&writer, "W"), 0);
+	assert_int_equal(counted(COUNTER_kinds_tried), tried + 1);
+	assert_int_equal(counted(COUNTER_kinds_writer_runs), runs + 1);
+	/* A writer's failure is its own; so is that of a kind that succeeded under guard. */
+	assert_int_equal(run_kind(&failing, "W"), 3);
+	assert_int_equal(run_kind(&reader, "R"), 0);
+	assert_int_equal(kind_state("/bin/sh R"), ACTION_KIND_GUARDED);
+	assert_int_equal(run_kind(&failing, "R"), 3);
+	assert_int_not_equal(run_kind(&writer, "R"), 0);
+	assert_int_equal(counted(COUNTER_kinds_tried), tried + 1);
+	/* What fails both ways is tried three times. */
+	for (unsigned i = 1; i <= 5; i++) {
+		assert_int_equal(run_kind(&failing, "F"), 3);
+		assert_int_equal(counted(COUNTER_kinds_tried), tried + 1 + (i < 3 ? i : 3));
+	}
+	assert_int_equal(kind_state("/bin/sh F"), ACTION_KIND_GUARDED);
+	/* Forgotten, it is learnt anew, whatever this worker had kept. */
+	assert_int_equal(action_kinds_forget(config.state_fd, "/bin/sh W"), 0);
+	assert_int_equal(run_kind(&writer, "W"), 0);
+	assert_int_equal(counted(COUNTER_kinds_tried), tried + 5);
+	/* Not where it is not wished for, nor where the client has its way. */
+	assert_int_equal(action_kinds_forget(config.state_fd, NULL), 0);
+	config.guard_learning = false;
+	assert_int_not_equal(run_kind(&writer, "W"), 0);
+	assert_int_equal(kind_state("/bin/sh W"), ACTION_KIND_UNPROVED);
+}
+
 static void
 test_large_result_is_a_blob(void **state)
 {
@@ -684,6 +760,7 @@ world_make(enum isolation isolation)
 	    .name = "test",
 	    .cancel_fd = -1,
 	    .arena = arena_new()};
+	job_kinds_init(&worker.kinds, config.state_fd, worker.slot);
 	stager.action_uid = worker.action_uid;
 	stager.uid_differs = worker.action_uid != geteuid();
 	if (runner_new(&config, isolation, worker.action_uid, worker.slot, &worker.runner, &err) !=
@@ -727,6 +804,7 @@ run_all(enum isolation isolation)
 	    cmocka_unit_test(test_guard_off_property),
 	    cmocka_unit_test(test_outputs_above_an_overlay),
 	    cmocka_unit_test(test_overlay_refused),
+	    cmocka_unit_test(test_kinds_are_learnt),
 	    cmocka_unit_test(test_large_result_is_a_blob),
 	    cmocka_unit_test(test_nothing_is_left),
 	};
