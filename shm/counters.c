@@ -12,6 +12,8 @@ const struct counter_info counter_table[COUNTER_COUNT] = {
 const char *const place_way_names[PLACE_WAY_COUNT] = {
     "bind", "overlay", "image", "clonefile", "reflink", "hardlink", "copy"};
 
+const uint32_t place_us_bounds[PLACE_US_BOUNDS] = {100, 300, 1000, 3000, 10000, 30000, 100000};
+
 void
 counter_add(struct slot *slot, enum counter counter, uint64_t n)
 {
@@ -35,6 +37,17 @@ counter_set(struct slot *slot, enum counter counter, uint64_t value)
 {
 	CHECK((unsigned)counter < COUNTER_COUNT);
 	atom_store_relaxed(&slot->counters[counter], value);
+}
+
+void
+counter_stage_time(struct slot *slot, enum place_way way, uint64_t us)
+{
+	int bucket = 0;
+
+	while (bucket < PLACE_US_BOUNDS && us > place_us_bounds[bucket])
+		bucket++;
+	counter_add(slot, COUNTER_STAGE(way, PLACE_US), us);
+	counter_add(slot, COUNTER_STAGE(way, PLACE_US_BUCKETS + bucket), 1);
 }
 
 void

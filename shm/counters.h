@@ -18,7 +18,7 @@ enum counter {
 	COUNTER_COUNT
 };
 
-/* In the order of the groups in counters.def: COUNTER_stage_bind_files + way * 5. */
+/* In the order of the groups in counters.def. */
 enum place_way {
 	PLACE_BIND,
 	PLACE_OVERLAY,
@@ -29,9 +29,24 @@ enum place_way {
 	PLACE_COPY,
 	PLACE_WAY_COUNT
 };
-enum place_counter { PLACE_FILES, PLACE_SUBTREES, PLACE_BYTES, PLACE_US, PLACE_FALLBACKS };
+enum { PLACE_US_BOUNDS = 7 };
+enum place_counter {
+	PLACE_FILES,
+	PLACE_SUBTREES,
+	PLACE_BYTES,
+	PLACE_US,
+	PLACE_FALLBACKS,
+	PLACE_US_BUCKETS, /* one for each bound, and one for what is over all */
+	PLACE_FALLBACKS_EMLINK = PLACE_US_BUCKETS + PLACE_US_BOUNDS + 1,
+	PLACE_FALLBACKS_EXDEV,
+	PLACE_FALLBACKS_EPERM,
+	PLACE_FALLBACKS_EOPNOTSUPP,
+	PLACE_FALLBACKS_OTHER,
+	PLACE_COUNTER_COUNT
+};
+extern const uint32_t place_us_bounds[PLACE_US_BOUNDS];
 #define COUNTER_STAGE(way, which)                                                                  \
-	((enum counter)(COUNTER_stage_bind_files + (int)(way)*5 + (int)(which)))
+	((enum counter)(COUNTER_stage_bind_files + (int)(way)*PLACE_COUNTER_COUNT + (int)(which)))
 
 enum counter_kind { COUNTER_SUM, COUNTER_MAX, COUNTER_LEVEL };
 
@@ -52,6 +67,9 @@ void counter_set(struct slot *slot, enum counter counter, uint64_t value);
 #define COUNTER_ADD(slot, name, n) counter_add((slot), COUNTER_##name, (n))
 #define COUNTER_MAX_OF(slot, name, value) counter_max((slot), COUNTER_##name, (value))
 #define COUNTER_SET(slot, name, value) counter_set((slot), COUNTER_##name, (value))
+
+/* An action's tree was placed by a way, among others perhaps, in so long. */
+void counter_stage_time(struct slot *slot, enum place_way way, uint64_t us);
 
 /* Sums (or takes the maximum of) all slots; values has COUNTER_COUNT places. */
 void counters_read(const struct region *region, uint64_t *values);

@@ -281,6 +281,8 @@ execute(struct job *job)
 		return JOB_FAILED;
 	}
 	COUNTER_ADD(worker->slot, exec_us, job->ran.elapsed_us);
+	job->staged.us[PLACE_BIND] += job->ran.bind_us;
+	job->staged.us[PLACE_OVERLAY] += job->ran.overlay_us;
 	COUNTER_ADD(worker->slot, output_log_truncated, job->ran.stdout_cut + job->ran.stderr_cut);
 	job->outcome->host_proc = job->ran.host_proc && !worker->host_proc_said;
 	worker->host_proc_said = worker->host_proc_said || job->ran.host_proc;

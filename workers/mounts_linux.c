@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "workers/overlay_linux.h"
 
@@ -273,16 +274,21 @@ mounts_prepare(struct run_init *init)
 int
 mounts_finish(struct run_init *init)
 {
+	uint64_t began_us = clock_monotonic_us();
 	int tree_fd, rc;
 
 	if (init->request->overlay != NULL) {
 		STEP(OVERLAY, overlay_attach(init));
+		init->report.overlay_us = clock_monotonic_us() - began_us;
 	} else {
 		STEP(ROOT, tree_fd = sandbox_clone(init));
 		STEP(SANDBOX, sandbox_attach(tree_fd));
 		close(tree_fd);
 	}
+	began_us = clock_monotonic_us();
 	STEP(SOURCE, binds_place(init));
+	if (init->request->bind_count > 0)
+		init->report.bind_us = clock_monotonic_us() - began_us;
 	close(init->state_fd);
 	init->state_fd = -1;
 	return 0;

@@ -104,24 +104,24 @@ place_may_fall_back(int error)
 	return false;
 }
 
-static enum counter
-fallback_counter(int error)
+static enum place_counter
+fallback_class(int error)
 {
 	switch (error) {
 	case EMLINK:
-		return COUNTER_fallback_emlink;
+		return PLACE_FALLBACKS_EMLINK;
 	case EXDEV:
-		return COUNTER_fallback_exdev;
+		return PLACE_FALLBACKS_EXDEV;
 	case EPERM:
 	case EACCES:
-		return COUNTER_fallback_eperm;
+		return PLACE_FALLBACKS_EPERM;
 	case EINVAL:
 	case ENOSYS:
 	case ENOTTY:
 	case EOPNOTSUPP:
-		return COUNTER_fallback_eopnotsupp;
+		return PLACE_FALLBACKS_EOPNOTSUPP;
 	default:
-		return error == ENOTSUP ? COUNTER_fallback_eopnotsupp : COUNTER_fallback_other;
+		return error == ENOTSUP ? PLACE_FALLBACKS_EOPNOTSUPP : PLACE_FALLBACKS_OTHER;
 	}
 }
 
@@ -129,10 +129,13 @@ void
 placer_fell_back(struct placer *placer, enum place_way way, int error, const char *then)
 {
 	uint64_t bit = UINT64_C(1) << ((unsigned)error % 64);
+	enum place_counter class = fallback_class(error);
 
 	placer->tally.fallbacks++;
 	counter_add(placer->slot, COUNTER_STAGE(way, PLACE_FALLBACKS), 1);
-	counter_add(placer->slot, fallback_counter(error), 1);
+	counter_add(placer->slot, COUNTER_STAGE(way, class), 1);
+	counter_add(placer->slot,
+	    (enum counter)(COUNTER_fallback_emlink + (int)(class - PLACE_FALLBACKS_EMLINK)), 1);
 	if ((placer->said[way] & bit) != 0)
 		return;
 	placer->said[way] |= bit;

@@ -365,6 +365,8 @@ result_fill(struct run *run, struct error_text *err)
 	result->system_us = report->system_us;
 	result->max_rss_bytes = report->max_rss_bytes;
 	result->host_proc = report->host_proc != 0;
+	result->bind_us = report->bind_us;
+	result->overlay_us = report->overlay_us;
 	if (report->exec_us > run->start_us)
 		result->setup_us = report->exec_us - run->start_us;
 	return 0;

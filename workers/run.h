@@ -71,6 +71,7 @@ struct run_result {
 	uint64_t start_us, end_us; /* CLOCK_REALTIME */
 	uint64_t elapsed_us, user_us, system_us, max_rss_bytes;
 	uint64_t setup_us; /* of elapsed_us, until the program was executed */
+	uint64_t bind_us, overlay_us; /* of setup_us, until these were mounted */
 };
 
 struct runner;

@@ -87,6 +87,7 @@ struct run_report {
 	int32_t process_group; /* RUN_STARTED without namespaces */
 	uint64_t exec_us; /* CLOCK_MONOTONIC when the program was executed */
 	uint64_t user_us, system_us, max_rss_bytes;
+	uint64_t bind_us, overlay_us;
 	uint32_t host_proc; /* no fresh /proc could be mounted */
 	uint32_t ordered; /* it had its order: what it says is about the action */
 	uint32_t alone; /* RUN_ENDED: the init has no child left, so nothing of the action lives */

@@ -265,10 +265,10 @@ count(struct stager *stager, struct stage_report *report)
 		counter_add(slot, COUNTER_STAGE(way, PLACE_SUBTREES), report->subtrees[way]);
 		counter_add(slot, COUNTER_STAGE(way, PLACE_BYTES), report->bytes[way]);
 	}
-	counter_add(slot, COUNTER_STAGE(PLACE_BIND, PLACE_US), stager->bind_us);
-	counter_add(slot, COUNTER_STAGE(PLACE_OVERLAY, PLACE_US), stager->overlay_us);
+	report->us[PLACE_BIND] = stager->bind_us;
+	report->us[PLACE_OVERLAY] = stager->overlay_us;
 	if (tally->files_all > tally->empty_files)
-		counter_add(slot, COUNTER_STAGE(main_way(tally), PLACE_US), place_us);
+		report->us[main_way(tally)] = place_us;
 	COUNTER_ADD(slot, stage_trees, 1);
 	COUNTER_ADD(slot, stage_directories, tally->directories);
 	COUNTER_ADD(slot, stage_symlinks, tally->symlinks);
@@ -349,6 +349,10 @@ stage_release(struct stager *stager, struct stage_report *report, struct error_t
 {
 	int rc = stager->check_links ? placer_check_links(&stager->placer, err) : 0;
 
+	for (int way = 0; way < PLACE_WAY_COUNT; way++)
+		if (report->us[way] > 0)
+			counter_stage_time(stager->slot, (enum place_way)way, report->us[way]);
+	memset(report->us, 0, sizeof report->us);
 	if (report->has_overlay)
 		stager->overlay_failures = 0;
 	give_back(stager);

@@ -77,6 +77,8 @@ struct stage_report {
 	/* What the action sees. */
 	uint64_t files_placed, bytes_placed, subtrees_placed, directories_made, subtrees_built;
 	uint64_t fallbacks, elapsed_us;
+	/* By way; whoever mounts adds what that took, and stage_release counts it. */
+	uint64_t us[PLACE_WAY_COUNT];
 	struct stage_bind *binds; /* the stager's, until stage_release or the next stage_compose */
 	size_t bind_count;
 	bool has_overlay;

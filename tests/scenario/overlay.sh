@@ -29,6 +29,12 @@ done
 expect_counter stage_overlay_subtrees 2
 expect_counter trees_built 1
 expect_counter stage_copy_files 0
+in_buckets=0
+for bucket in le_100 le_300 le_1000 le_3000 le_10000 le_30000 le_100000 over; do
+	in_buckets=$((in_buckets + $(counter "stage_overlay_us_$bucket")))
+done
+same "actions in the buckets of time" $in_buckets 2
+[ "$(counter stage_overlay_us)" -ge 100 ] || fail "mounting took no time"
 # What was not written is not read: of more than 200 files in the outputs, these.
 collected=$(($(counter outputs_moved) + $(counter outputs_copied)))
 [ "$collected" -ge 12 ] && [ "$collected" -le 16 ] || fail "$collected files were collected"

@@ -240,6 +240,8 @@ test_fallback_is_counted(void **state)
 	assert_int_equal(host->report.files[PLACE_COPY], 5);
 	assert_int_equal(counter_now(host, COUNTER_stage_reflink_fallbacks), 5);
 	assert_int_equal(counter_now(host, COUNTER_fallback_eopnotsupp), 5);
+	assert_int_equal(counter_now(host, COUNTER_stage_reflink_fallbacks_eopnotsupp), 5);
+	assert_int_equal(counter_now(host, COUNTER_stage_copy_fallbacks_eopnotsupp), 0);
 	release_ok(host);
 }
 
