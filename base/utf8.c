@@ -1,5 +1,6 @@
 #include "base/utf8.h"
 
+#include <stdint.h>
 #include <string.h>
 
 /* How long a sequence is by its first byte, and what its second one may be; 0: no first byte. */
@@ -47,6 +48,21 @@ character(const unsigned char *at, size_t left)
 	return (size_t)len;
 }
 
+/* How many bytes from here on are ASCII, in eights: most are, and all of a digest. */
+static size_t
+ascii(const unsigned char *at, size_t left)
+{
+	size_t count = 0;
+	uint64_t eight;
+
+	for (; left - count >= sizeof(eight); count += sizeof(eight)) {
+		memcpy(&eight, at + count, sizeof(eight));
+		if ((eight & UINT64_C(0x8080808080808080)) != 0)
+			break;
+	}
+	return count;
+}
+
 bool
 utf8_are_valid(const void *bytes, size_t len)
 {
@@ -54,7 +70,9 @@ utf8_are_valid(const void *bytes, size_t len)
 	size_t step;
 
 	for (; len > 0; at += step, len -= step) {
-		step = character(at, len);
+		step = ascii(at, len);
+		if (step == 0)
+			step = character(at, len);
 		if (step == 0)
 			return false;
 	}

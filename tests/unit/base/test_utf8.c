@@ -85,10 +85,33 @@ every_code_point(void **state)
 	}
 }
 
+/* A byte that is none, and a sequence, at every place of texts of every length. */
+static void
+at_every_place(void **state)
+{
+	char text[41];
+
+	for (size_t len = 1; len < sizeof(text); len++) {
+		for (size_t at = 0; at < len; at++) {
+			memset(text, 'a', len);
+			assert_true(utf8_are_valid(text, len));
+			text[at] = (char)0xff;
+			assert_false(utf8_are_valid(text, len));
+			text[at] = (char)0xc3;
+			assert_false(utf8_are_valid(text, len));
+			if (at + 1 < len) {
+				text[at + 1] = (char)0xa4;
+				assert_true(utf8_are_valid(text, len));
+			}
+		}
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(at_every_place),
 	    cmocka_unit_test(what_is_valid_and_what_becomes_of_the_rest),
 	    cmocka_unit_test(every_code_point),
 	};
