@@ -47,12 +47,11 @@ cell_find(const struct digest_map *map, const struct digest *digest)
 }
 
 static void
-map_grow(struct digest_map *map)
+map_grow(struct digest_map *map, size_t size)
 {
-	struct digest_map larger = {.used = map->used};
+	struct digest_map larger = {.used = map->used, .size = size};
 
 	arc4random_buf(&larger.seed, sizeof(larger.seed));
-	larger.size = map->size == 0 ? MAP_SIZE_MIN : 2 * map->size;
 	larger.cells = calloc(larger.size, sizeof(*larger.cells));
 	CHECK(larger.cells != NULL);
 	for (size_t i = 0; i < map->size; i++)
@@ -62,13 +61,24 @@ map_grow(struct digest_map *map)
 	*map = larger;
 }
 
+void
+digest_map_reserve(struct digest_map *map, size_t count)
+{
+	size_t size = MAP_SIZE_MIN;
+
+	while (size / 2 < count)
+		size *= 2;
+	if (size > map->size)
+		map_grow(map, size);
+}
+
 uint32_t *
 digest_map_add(struct digest_map *map, const struct digest *digest, bool *ret_new)
 {
 	struct digest_map_cell *cell;
 
 	if (2 * map->used >= map->size)
-		map_grow(map);
+		map_grow(map, map->size == 0 ? MAP_SIZE_MIN : 2 * map->size);
 	cell = cell_find(map, digest);
 	*ret_new = !cell->used;
 	if (!cell->used) {

@@ -25,6 +25,7 @@ struct digest_map {
 };
 
 void digest_map_fini(struct digest_map *map); /* a zeroed map is an empty one */
+void digest_map_reserve(struct digest_map *map, size_t count); /* room for so many */
 uint32_t *digest_map_add(struct digest_map *map, const struct digest *digest, bool *ret_new);
 uint32_t *digest_map_find(const struct digest_map *map, const struct digest *digest);
 

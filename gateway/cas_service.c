@@ -11,6 +11,7 @@
 enum {
 	PACK_BYTES_MIN = 1024, /* smaller blobs are not worth packing */
 	BATCH_COUNT_MAX = 20000,
+	RESERVED_MAX = 16384, /* whoever says more has to send them first */
 };
 
 /* Each has an answer of its own, many times as long as the least that asks for it. */
@@ -31,6 +32,8 @@ find_missing(struct rpc_call *call, struct cas *cas, const ReapiFindMissingBlobs
 	struct digest_map seen = {0};
 	int rc = 0;
 
+	digest_map_reserve(
+	    &seen, request->n_blob_digests < RESERVED_MAX ? request->n_blob_digests : RESERVED_MAX);
 	for (size_t i = 0; rc == 0 && i < request->n_blob_digests; i++) {
 		struct digest digest;
 		bool is_new;
