@@ -31,6 +31,7 @@ struct janitor {
 	uint64_t scanned_us; /* of the last look at all index entries */
 	bool said_full, said_stuck, said_volume;
 	bool trash_stays; /* something in it could not be deleted */
+	bool letting_go; /* a sandbox was on its way into the trash before it was looked at */
 	int again_ms; /* -1: sleeps until somebody says something */
 };
 

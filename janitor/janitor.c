@@ -106,6 +106,22 @@ is_store_full(const struct janitor *janitor)
 		(uint64_t)held > janitor->config->cas_size_bytes);
 }
 
+/* A worker says that a job is done before it lets go of the job's sandbox. */
+static bool
+is_letting_go(const struct janitor *janitor)
+{
+	struct slot_info info;
+	uint32_t number;
+
+	for (number = SLOT_WORKER_FIRST; number < SLOT_COUNT_MAX; number++) {
+		slot_read(janitor->region, number, &info);
+		if (info.state == SLOT_ACTIVE && info.sandbox != 0 &&
+		    (info.phase == SLOT_COLLECTING || info.phase == SLOT_CLEANING))
+			return true;
+	}
+	return false;
+}
+
 static int
 janitor_sweep(struct janitor *janitor)
 {
@@ -118,6 +134,8 @@ janitor_sweep(struct janitor *janitor)
 	if (round)
 		look_at_volume(janitor);
 	full = is_store_full(janitor);
+	/* Before the trash: what comes there after we have looked is still on its way now. */
+	janitor->letting_go = is_letting_go(janitor);
 	setproctitle("janitor: sweeping");
 	if (round)
 		rc = clean_sandboxes(janitor);
@@ -139,27 +157,11 @@ janitor_sweep(struct janitor *janitor)
 	return rc;
 }
 
-/* A worker says that a job is done before it lets go of the job's sandbox. */
-static bool
-is_letting_go(const struct janitor *janitor)
-{
-	struct slot_info info;
-	uint32_t number;
-
-	for (number = SLOT_WORKER_FIRST; number < SLOT_COUNT_MAX; number++) {
-		slot_read(janitor->region, number, &info);
-		if (info.state == SLOT_ACTIVE && info.sandbox != 0 &&
-		    (info.phase == SLOT_COLLECTING || info.phase == SLOT_CLEANING))
-			return true;
-	}
-	return false;
-}
-
 /* What is not yet gone, or about to come, is looked at again soon, then less and less often. */
 static void
 choose_when(struct janitor *janitor)
 {
-	if (!janitor->trash_stays && !is_letting_go(janitor))
+	if (!janitor->trash_stays && !janitor->letting_go)
 		janitor->again_ms = -1;
 	else if (janitor->again_ms < 0)
 		janitor->again_ms = AGAIN_MS_FIRST;
