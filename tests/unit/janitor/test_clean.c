@@ -36,21 +36,21 @@ static void
 sandboxes_of_no_live_slot(void **state)
 {
 	slot_set_sandbox(host.worker, 7);
-	host_make_tree(&host, "sandboxes/2.7"); /* in use */
-	host_make_tree(&host, "sandboxes/2.6"); /* of the same slot, earlier */
+	host_make_tree(&host, "sandboxes/3.7"); /* in use */
+	host_make_tree(&host, "sandboxes/3.6"); /* of the same slot, earlier */
 	host_make_tree(&host, "sandboxes/5.7"); /* of a slot that nobody has */
-	host_make_tree(&host, "sandboxes/2.7x");
+	host_make_tree(&host, "sandboxes/3.7x");
 	host_make_tree(&host, "sandboxes/notes");
 	assert_int_equal(clean_sandboxes(&host.janitor), 0);
-	assert_true(host_has(&host, "sandboxes/2.7"));
-	assert_false(host_has(&host, "sandboxes/2.6"));
+	assert_true(host_has(&host, "sandboxes/3.7"));
+	assert_false(host_has(&host, "sandboxes/3.6"));
 	assert_false(host_has(&host, "sandboxes/5.7"));
-	assert_true(host_has(&host, "sandboxes/2.7x"));
+	assert_true(host_has(&host, "sandboxes/3.7x"));
 	assert_true(host_has(&host, "sandboxes/notes"));
 
 	slot_set_sandbox(host.worker, 0);
 	assert_int_equal(clean_sandboxes(&host.janitor), 0);
-	assert_false(host_has(&host, "sandboxes/2.7"));
+	assert_false(host_has(&host, "sandboxes/3.7"));
 	assert_int_equal(trash_empty(&host.janitor), 0);
 }
 
@@ -86,16 +86,16 @@ half_built_trees_of_the_dead(void **state)
 	struct index_claim claim;
 
 	assert_int_equal(index_claim(host.region, host.worker, &digest, &claim), 0);
-	host_make_tree(&host, "trees/building.2.100"); /* of a slot that builds */
+	host_make_tree(&host, "trees/building.3.100"); /* of a slot that builds */
 	host_make_tree(&host, "trees/building.9.100"); /* of one that does not */
 	assert_int_equal(clean_trees(&host.janitor), 0);
-	assert_true(host_has(&host, "trees/building.2.100"));
+	assert_true(host_has(&host, "trees/building.3.100"));
 	assert_false(host_has(&host, "trees/building.9.100"));
 
 	slot_repair(host.region, HOST_WORKER, &repaired);
 	assert_int_equal(repaired.builds, 1);
 	assert_int_equal(clean_trees(&host.janitor), 0);
-	assert_false(host_has(&host, "trees/building.2.100"));
+	assert_false(host_has(&host, "trees/building.3.100"));
 }
 
 /* Trials of the probe, and files under their temporary names. */
