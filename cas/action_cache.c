@@ -118,7 +118,7 @@ entry_read(struct cas *cas, struct arena *arena, const char *name, ReapiActionRe
 
 /* Hands each digest on once. */
 struct blob_visit {
-	struct digest_map seen;
+	struct digest_map seen, trees;
 	int (*on_blob)(void *arg, const struct digest *digest);
 	void *arg;
 };
@@ -150,29 +150,43 @@ visit_directory_files(struct blob_visit *visit, const ReapiDirectory *directory)
 	return rc;
 }
 
+/* Each Tree is read once, and its memory given back, however often and however many are named. */
 static int
-visit_tree(
-    struct cas *cas, struct arena *arena, struct blob_visit *visit, const ReapiDigest *tree_digest)
+visit_tree_files(struct cas *cas, struct blob_visit *visit, const struct digest *digest)
 {
-	struct digest digest;
+	struct arena *arena = arena_new();
 	ReapiTree *tree;
 	void *message;
 	int rc;
 
+	rc = message_load(cas, arena, digest, MESSAGE_TYPE(tree), "Tree", &message, NULL);
+	if (rc == 0) {
+		tree = message;
+		if (tree->root != NULL)
+			rc = visit_directory_files(visit, tree->root);
+		for (size_t i = 0; rc == 0 && i < tree->n_children; i++)
+			rc = visit_directory_files(visit, tree->children[i]);
+	} else if (rc == -EBADMSG) {
+		rc = -ENOENT;
+	}
+	arena_free(arena);
+	return rc;
+}
+
+static int
+visit_tree(struct cas *cas, struct blob_visit *visit, const ReapiDigest *tree_digest)
+{
+	struct digest digest;
+	bool is_new;
+	int rc;
+
 	if (reapi_digest_get(tree_digest, &digest) != 0)
 		return -EINVAL;
+	digest_map_add(&visit->trees, &digest, &is_new);
+	if (!is_new)
+		return 0;
 	rc = visit_digest(visit, &digest);
-	if (rc != 0)
-		return rc;
-	rc = message_load(cas, arena, &digest, MESSAGE_TYPE(tree), "Tree", &message, NULL);
-	if (rc != 0)
-		return rc == -EBADMSG ? -ENOENT : rc;
-	tree = message;
-	if (tree->root != NULL)
-		rc = visit_directory_files(visit, tree->root);
-	for (size_t i = 0; rc == 0 && i < tree->n_children; i++)
-		rc = visit_directory_files(visit, tree->children[i]);
-	return rc;
+	return rc == 0 ? visit_tree_files(cas, visit, &digest) : rc;
 }
 
 static int
@@ -185,15 +199,15 @@ on_walked_directory(void *arg, const struct digest *digest, const ReapiDirectory
 }
 
 static int
-visit_output_directory(struct cas *cas, struct arena *arena, struct blob_visit *visit,
-    const ReapiOutputDirectory *output)
+visit_output_directory(
+    struct cas *cas, struct blob_visit *visit, const ReapiOutputDirectory *output)
 {
 	const struct tree_visitor visitor = {visit, on_walked_directory, NULL};
 	struct digest root;
 	int rc = 0;
 
 	if (output->tree_digest != NULL)
-		rc = visit_tree(cas, arena, visit, output->tree_digest);
+		rc = visit_tree(cas, visit, output->tree_digest);
 	if (rc != 0 || output->root_directory_digest == NULL)
 		return rc;
 	if (reapi_digest_get(output->root_directory_digest, &root) != 0)
@@ -216,8 +230,9 @@ action_result_blobs(struct cas *cas, struct arena *arena, const ReapiActionResul
 	if (rc == 0 && result->stderr_digest != NULL)
 		rc = visit_message(&visit, result->stderr_digest);
 	for (size_t i = 0; rc == 0 && i < result->n_output_directories; i++)
-		rc = visit_output_directory(cas, arena, &visit, result->output_directories[i]);
+		rc = visit_output_directory(cas, &visit, result->output_directories[i]);
 	digest_map_fini(&visit.seen);
+	digest_map_fini(&visit.trees);
 	return rc;
 }
 

@@ -40,20 +40,32 @@ cas_drop(struct cas *cas, const struct digest *digest)
 		blob_unlink(cas, cas_blob_name(digest, executable, name));
 }
 
-static bool
-name_matches(struct cas *cas, const char *name, const struct digest *digest)
+/*
+ * 1: the file's bytes are those of its name.  0: they are not, or it is no file.  -errno: nobody
+ * knows.  Larger ones are not hashed for a client that asks for a wrong size, again and again: who
+ * brings the right bytes replaces them (name_taken), and the janitor verifies after a crash.
+ */
+static int
+name_verify(struct cas *cas, const char *name, const struct digest *digest)
 {
 	struct digest found;
 	struct stat st;
-	bool matches;
-	int fd = openat(cas->cas_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int rc, fd = openat(cas->cas_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0)
-		return errno == ENOENT;
-	matches = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && hash_fd(fd, &found) == 0 &&
-	    memcmp(found.hash, digest->hash, sizeof(found.hash)) == 0;
+		return errno == ELOOP ? 0 : -errno;
+	if (fstat(fd, &st) != 0)
+		rc = -errno;
+	else if (!S_ISREG(st.st_mode))
+		rc = 0;
+	else if (st.st_size > PURGE_BYTES_MAX)
+		rc = -EFBIG;
+	else
+		rc = hash_fd(fd, &found);
+	if (rc == 0 && S_ISREG(st.st_mode))
+		rc = memcmp(found.hash, digest->hash, sizeof(found.hash)) == 0;
 	close(fd);
-	return matches;
+	return rc;
 }
 
 bool
@@ -66,7 +78,7 @@ blob_purge(struct cas *cas, const struct digest *digest)
 		return false;
 	for (int executable = 0; executable <= 1; executable++) {
 		cas_blob_name(digest, executable, name);
-		if (!name_matches(cas, name, digest))
+		if (name_verify(cas, name, digest) == 0)
 			purged |= blob_unlink(cas, name) == 0;
 	}
 	return purged;

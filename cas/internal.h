@@ -22,6 +22,7 @@ enum {
 	CAS_MAGIC = 0x0ca5b10b,
 	COPY_BUFFER_SIZE = 256 << 10,
 	TEMP_NAME_SIZE = 32,
+	PURGE_BYTES_MAX = 1 << 20,
 };
 
 struct cas {

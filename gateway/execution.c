@@ -9,6 +9,9 @@
 #include "gateway/methods.h"
 #include "gateway/service.h"
 
+/* An Action larger than this is its worker's to refuse. */
+enum { ACTION_BYTES_MAX = 1 << 20, ACTION_DECODED_MAX = 16 << 20 };
+
 struct watch_state {
 	struct operation *operation; /* NULL: answered at once */
 	uint64_t sent; /* the version that was sent last */
@@ -78,8 +81,12 @@ on_watch_end(struct rpc_call *call, void *state)
 static int
 paths_keep(struct watch_state *watch, char *const *paths, size_t count)
 {
-	size_t size = count * sizeof(*paths);
+	size_t size;
 	char *at;
+
+	if (count > INLINE_PATHS_MAX)
+		count = INLINE_PATHS_MAX;
+	size = count * sizeof(void *);
 
 	for (size_t i = 0; i < count; i++)
 		size += strlen(paths[i]) + 1;
@@ -131,9 +138,9 @@ may_be_shared(struct cas *cas, struct arena *arena, const struct digest *digest)
 	uint8_t *data;
 	size_t len;
 
-	if (cas_read(cas, digest, CAS_MESSAGE_MAX, &data, &len) != 0)
+	if (cas_read(cas, digest, ACTION_BYTES_MAX, &data, &len) != 0)
 		return false;
-	action = REAPI_DECODE(arena, action, data, len);
+	action = reapi_decode_within(arena, REAPI_TYPE(action), data, len, ACTION_DECODED_MAX);
 	free(data);
 	return action != NULL && !action->do_not_cache;
 }

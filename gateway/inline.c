@@ -21,13 +21,28 @@ fill(struct cas *cas, struct arena *arena, const ReapiDigest *message, ProtobufC
 	free(data);
 }
 
-static bool
-is_wished(const struct inline_wish *wish, const char *path)
+static int
+path_compare(const void *a, const void *b)
 {
-	for (size_t i = 0; i < wish->path_count; i++)
-		if (strcmp(wish->paths[i], path) == 0)
-			return true;
-	return false;
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void
+files_fill(struct cas *cas, struct arena *arena, const struct inline_wish *wish,
+    ReapiActionResult *result, size_t *room)
+{
+	size_t count = wish->path_count < INLINE_PATHS_MAX ? wish->path_count : INLINE_PATHS_MAX;
+	char **paths = arena_alloc(arena, (count + 1) * sizeof(void *));
+
+	for (size_t i = 0; i < count; i++)
+		paths[i] = wish->paths[i];
+	qsort(paths, count, sizeof(void *), path_compare);
+	for (size_t i = 0; i < result->n_output_files; i++) {
+		ReapiOutputFile *file = result->output_files[i];
+
+		if (bsearch(&file->path, paths, count, sizeof(void *), path_compare) != NULL)
+			fill(cas, arena, file->digest, &file->contents, room);
+	}
 }
 
 void
@@ -40,8 +55,6 @@ inline_contents(
 		fill(cas, arena, result->stdout_digest, &result->stdout_raw, &room);
 	if (wish->err && result->stderr_digest != NULL)
 		fill(cas, arena, result->stderr_digest, &result->stderr_raw, &room);
-	for (size_t i = 0; wish->path_count > 0 && i < result->n_output_files; i++)
-		if (is_wished(wish, result->output_files[i]->path))
-			fill(cas, arena, result->output_files[i]->digest,
-			    &result->output_files[i]->contents, &room);
+	if (wish->path_count > 0)
+		files_fill(cas, arena, wish, result, &room);
 }

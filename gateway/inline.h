@@ -2,8 +2,8 @@
  * Contents in place of digests: what a client asked to have in its ActionResult at once.
  *
  * Gateway.  Works on a decoded result; what is put into it lives in the arena.  At most
- * INLINE_BYTES_MAX in all; what does not fit, or is not there, stays a digest, which the API
- * allows. The digest stays beside the contents.
+ * INLINE_BYTES_MAX in all, of the first INLINE_PATHS_MAX paths; what does not fit, or is not there,
+ * stays a digest, which the API allows. The digest stays beside the contents.
  */
 #ifndef GATEWAY_INLINE_H
 #define GATEWAY_INLINE_H
@@ -13,7 +13,7 @@
 #include "cas/reapi.h"
 #include "cas/store.h"
 
-enum { INLINE_BYTES_MAX = 1 << 20 };
+enum { INLINE_BYTES_MAX = 1 << 20, INLINE_PATHS_MAX = 10000 };
 
 struct inline_wish {
 	bool out, err; /* stdout, stderr */

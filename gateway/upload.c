@@ -8,12 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/fault.h"
 
-enum { UNPACK_BUFFER = 128 << 10 };
+enum { UNPACK_BUFFER = 128 << 10, WINDOW_LOG_MAX = 23 };
 
 struct upload {
 	RB_ENTRY(upload) by_name;
@@ -24,11 +25,17 @@ struct upload {
 	bool listed; /* in the table; under the table's lock */
 	uint64_t idle_since_us;
 
+	/*
+	 * Looked at without the lock, which is held as long as a message is being written: whose it
+	 * is, and how many bytes of the blob are in the writer.
+	 */
+	_Atomic uint64_t turn;
+	_Atomic int64_t stored;
+
 	pthread_mutex_t lock; /* the rest */
-	uint64_t turn; /* whose it is */
+	uint64_t stream_turn; /* whose zstd stream the unpacker is in */
 	struct cas_writer *writer; /* NULL: not begun, or gone */
 	int64_t committed; /* as upload.h has it */
-	int64_t stored; /* bytes of the blob in the writer */
 	ZSTD_DCtx *unpacker; /* where the name says zstd */
 	bool frame_open; /* a zstd frame is begun and not ended */
 };
@@ -78,7 +85,8 @@ contents_drop(struct upload *upload)
 {
 	cas_writer_abort(upload->writer);
 	upload->writer = NULL;
-	upload->committed = upload->stored = 0;
+	upload->committed = 0;
+	upload->stored = 0;
 	upload->frame_open = false;
 }
 
@@ -195,18 +203,13 @@ upload_take(struct uploads *uploads, const struct resource_name *name, struct up
 		idle_remove(uploads, upload);
 	}
 	turn = ++uploads->turns;
-	if (upload != NULL)
+	if (upload != NULL) {
 		upload->users++;
+		upload->turn = turn;
+	}
 	pthread_mutex_unlock(&uploads->lock);
 	if (upload == NULL)
 		return -ENOMEM;
-	pthread_mutex_lock(&upload->lock);
-	if (upload->turn < turn) {
-		upload->turn = turn;
-		if (name->zstd)
-			frame_restart(upload);
-	}
-	pthread_mutex_unlock(&upload->lock);
 	*ret_upload = upload;
 	*ret_turn = turn;
 	return 0;
@@ -239,12 +242,23 @@ upload_leave(struct uploads *uploads, struct upload *upload, uint64_t turn)
 		upload_free(upload);
 }
 
+/* Each call of a zstd upload brings a stream of its own. */
+static void
+stream_enter(struct upload *upload, uint64_t turn)
+{
+	if (!upload->name.zstd || upload->stream_turn == turn || upload->turn != turn)
+		return;
+	upload->stream_turn = turn;
+	frame_restart(upload);
+}
+
 int64_t
 upload_committed(struct upload *upload)
 {
 	int64_t committed;
 
 	pthread_mutex_lock(&upload->lock);
+	stream_enter(upload, upload->turn);
 	committed = upload->committed;
 	pthread_mutex_unlock(&upload->lock);
 	return committed;
@@ -257,11 +271,8 @@ uploads_find(struct uploads *uploads, const struct resource_name *name, int64_t 
 
 	pthread_mutex_lock(&uploads->lock);
 	upload = table_find(uploads, name);
-	if (upload != NULL) {
-		pthread_mutex_lock(&upload->lock);
+	if (upload != NULL)
 		*ret_stored = upload->stored;
-		pthread_mutex_unlock(&upload->lock);
-	}
 	pthread_mutex_unlock(&uploads->lock);
 	return upload != NULL ? 0 : -ENOENT;
 }
@@ -299,26 +310,42 @@ store(struct upload *upload, const void *data, size_t len)
 	return rc;
 }
 
+/* 8 MiB of window is what every decoder should have, and what a header of 20 bytes may cost us. */
+static int
+unpacker_make(struct upload *upload)
+{
+	if (upload->unpacker != NULL)
+		return 0;
+	upload->unpacker = ZSTD_createDCtx();
+	if (upload->unpacker == NULL)
+		return -ENOMEM;
+	ZSTD_DCtx_setParameter(upload->unpacker, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
+	return 0;
+}
+
 /* The writer refuses what is more than the digest says, whatever a frame claims. */
 static int
-unpack(struct upload *upload, const void *data, size_t len)
+unpack(struct upload *upload, uint64_t turn, const void *data, size_t len)
 {
 	uint8_t *buffer = malloc(UNPACK_BUFFER);
 	ZSTD_inBuffer in = {data, len, 0};
 	bool more = len > 0;
 	int rc = buffer == NULL ? -ENOMEM : 0;
 
-	if (upload->unpacker == NULL)
-		upload->unpacker = ZSTD_createDCtx();
-	if (upload->unpacker == NULL)
-		rc = -ENOMEM;
-
+	if (rc == 0)
+		rc = unpacker_make(upload);
 	while (rc == 0 && more) {
 		ZSTD_outBuffer out = {buffer, UNPACK_BUFFER, 0};
 		size_t left = ZSTD_decompressStream(upload->unpacker, &out, &in);
 
 		if (ZSTD_isError(left)) {
-			rc = -EBADMSG;
+			rc = ZSTD_getErrorCode(left) == ZSTD_error_memory_allocation ? -ENOMEM
+										     : -EBADMSG;
+			break;
+		}
+		/* a few bytes may become gigabytes: who has it now need not wait for them */
+		if (upload->turn != turn) {
+			rc = -ECANCELED;
 			break;
 		}
 		upload->frame_open = left != 0;
@@ -336,6 +363,7 @@ upload_write(struct upload *upload, uint64_t turn, int64_t offset, const void *d
 	int rc = 0;
 
 	pthread_mutex_lock(&upload->lock);
+	stream_enter(upload, turn);
 	if (upload->turn != turn)
 		rc = -ECANCELED;
 	else if (offset != upload->committed)
@@ -343,7 +371,7 @@ upload_write(struct upload *upload, uint64_t turn, int64_t offset, const void *d
 	else if (upload->writer == NULL)
 		rc = begin(upload);
 	if (rc == 0)
-		rc = upload->name.zstd ? unpack(upload, data, len) : store(upload, data, len);
+		rc = upload->name.zstd ? unpack(upload, turn, data, len) : store(upload, data, len);
 	if (rc == 0)
 		upload->committed += (int64_t)len;
 	else if (rc != -ECANCELED && rc != -ESPIPE)
@@ -357,8 +385,8 @@ upload_commit(struct upload *upload, uint64_t turn)
 {
 	int rc = 0;
 
-	pthread_mutex_lock(&upload->uploads->lock);
 	pthread_mutex_lock(&upload->lock);
+	pthread_mutex_lock(&upload->uploads->lock);
 	if (upload->turn != turn)
 		rc = -ECANCELED;
 	else

@@ -340,8 +340,10 @@ stage_choose(struct job *job)
 
 	job_command_stage(worker->arena, job->action, job->command,
 	    (job->run->has_guard_off && job->run->guard_off) || shows_writes(job), &job->stage);
+	/* (With that engine guarded actions may write too: nothing would be learnt of them.) */
 	if (job->stage.guard_off || !worker->config->guard_learning ||
-	    digest_is_empty(&job->stage.root) || !stager_has_overlay(worker->stager))
+	    worker->config->engine == ENGINE_OVERLAY || digest_is_empty(&job->stage.root) ||
+	    !stager_has_overlay(worker->stager))
 		return;
 	msg_text_copy(job->run->label, label, sizeof(label));
 	job_kind_get(&worker->kinds, job->command->arguments[0], label, &job->kind);
