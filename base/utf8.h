@@ -1,5 +1,6 @@
 /*
- * Is a text well-formed UTF-8?  No overlong forms, no surrogates, nothing above U+10FFFF.
+ * Texts from elsewhere: are they well-formed UTF-8 (no overlong forms, no surrogates, nothing above
+ * U+10FFFF), and making them fit to be shown.
  *
  * Any process, any thread; pure.  A protobuf string must be, or strict readers refuse all of its
  * message.

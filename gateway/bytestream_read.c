@@ -182,6 +182,8 @@ live_send(struct rpc_call *call, struct read_state *read)
 		rpc_finish(call, RPC_OK, "%s", "");
 	} else if (n == -ESTALE) {
 		rpc_finish(call, RPC_ABORTED, "the action was started again: read from the start");
+	} else if (n == -ENODATA) {
+		rpc_finish(call, RPC_ABORTED, "the action ended without a result");
 	} else if (n != -EAGAIN) {
 		rpc_finish(call, RPC_INTERNAL, "the output cannot be read: %s", strerror((int)-n));
 	}

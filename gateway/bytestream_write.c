@@ -42,7 +42,6 @@ reply_committed(struct rpc_call *call, int64_t committed)
 static void
 write_failed(struct rpc_call *call, const struct write_state *write, int rc)
 {
-	service_note_failure(service_gateway(call), rc);
 	if (rc == -ECANCELED)
 		rpc_finish(call, RPC_ABORTED, "%.200s: another call goes on with this upload",
 		    write->text);
@@ -135,7 +134,10 @@ write_take(struct rpc_call *call, struct write_state *write, const ByteStreamWri
 	}
 	rc = upload_write(write->upload, write->turn, request->write_offset, request->data.data,
 	    request->data.len);
-	if (rc == -ESPIPE)
+	/* the call before this one may have brought the last of it meanwhile */
+	if (rc == -ESPIPE && cas_has(service_cas(call), &write->name.digest) == 1)
+		reply_committed(call, full_size(&write->name));
+	else if (rc == -ESPIPE)
 		rpc_finish(call, RPC_INVALID_ARGUMENT,
 		    "write_offset %" PRId64 ", but %" PRId64 " bytes are committed",
 		    request->write_offset, upload_committed(write->upload));

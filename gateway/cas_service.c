@@ -144,6 +144,7 @@ blob_update(struct gateway *gateway, struct cas *cas, struct arena *arena,
 	if (!service_has_room(gateway, digest.size_bytes, err))
 		return -ENOSPC;
 	rc = cas_put_expected(cas, data, (size_t)digest.size_bytes, &digest);
+	service_note_failure(gateway, rc);
 	if (rc == -EBADMSG)
 		return error_set(err, rc, "its bytes do not match its digest");
 	if (rc != 0)
@@ -188,7 +189,6 @@ on_batch_update(struct rpc_call *call, void *state, const uint8_t *data, size_t 
 		struct error_text err = {""};
 		int rc = blob_update(gateway, cas, arena, request->requests[i], &err);
 
-		service_note_failure(gateway, rc);
 		one->digest = request->requests[i]->digest;
 		one->status = service_status(
 		    arena, rc == 0 ? RPC_OK : service_code(rc), rc == 0 ? "" : err.text);

@@ -21,8 +21,8 @@ timestamp(struct arena *arena, uint64_t us)
 }
 
 /* The message carries the result, or the digest of a blob with it. */
-static ReapiActionResult *
-result_read(struct cas *cas, struct arena *arena, const struct msg_done *done)
+ReapiActionResult *
+execution_result(struct cas *cas, struct arena *arena, const struct msg_done *done)
 {
 	ReapiActionResult *result;
 	uint8_t *data;
@@ -128,7 +128,7 @@ response_make(struct cas *cas, struct arena *arena, const struct operation_view 
 
 	response->message = message_of(arena, done);
 	response->cached_result = done->cached;
-	response->result = result_read(cas, arena, done);
+	response->result = execution_result(cas, arena, done);
 	if (response->result == NULL && code == RPC_OK) {
 		code = RPC_UNAVAILABLE;
 		response->message = arena_strdup(arena, "the result is gone from the store");

@@ -10,6 +10,10 @@
 #include "gateway/operations.h"
 #include "gateway/wire_messages.h"
 
+/* What the message carries, or names; NULL: there is none, or it is gone. */
+ReapiActionResult *execution_result(
+    struct cas *cas, struct arena *arena, const struct msg_done *done);
+
 /* An operation as it stands. */
 Operation *execution_answer(struct cas *cas, struct arena *arena, struct operation *operation,
     const struct operation_view *view, const struct inline_wish *wish);

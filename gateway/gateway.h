@@ -45,7 +45,7 @@ struct gateway {
 	struct region *region;
 	struct slot *slot;
 	struct gateway_limits limits;
-	struct cas *cas; /* for writers and to be dup'ed; a poller reads through store_mine() */
+	struct cas *cas; /* for writers and to be dup'ed; a poller reads through service_cas() */
 	struct event_base *base;
 	struct link *link;
 	struct uploads *uploads;

@@ -137,7 +137,7 @@ on_watch_end(struct rpc_call *call, void *state)
 void
 health_changed(void)
 {
-	enum { WAKES_MAX = 4096 };
+	enum { WAKES_MAX = 1024 }; /* more than rpc_grpc.c lets in */
 	static struct rpc_call *calls[WAKES_MAX];
 	struct health_watch *watch;
 	size_t count = 0;

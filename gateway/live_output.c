@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "gateway/execution_answer.h"
 #include "gateway/operations.h"
 #include "gateway/wire_messages.h"
 
@@ -19,6 +20,7 @@ struct live_output {
 	int64_t offset;
 	int fd; /* of the file that is being written, or of the blob it became; -1 */
 	bool ended; /* the operation has: what is read now is its result */
+	bool lost; /* which has no such thing: the worker was lost, say */
 	uint64_t attempt, sandbox; /* whose output was read; 0: none yet */
 	uint8_t *raw; /* the result's, where it is not a blob */
 	size_t raw_len;
@@ -91,7 +93,7 @@ began_anew(const struct live_output *live, const struct operation_view *view)
 
 	if (live->attempt == 0 || live->ended)
 		return false;
-	sandbox = view->is_done ? 0 : sandbox_of(live, view);
+	sandbox = view->is_done ? view->done->sandbox : sandbox_of(live, view);
 	return view->attempt != live->attempt || (sandbox != 0 && sandbox != live->sandbox);
 }
 
@@ -109,33 +111,27 @@ raw_keep(struct live_output *live, const ProtobufCBinaryData *raw)
 static void
 result_open(struct live_output *live, struct cas *cas, const struct msg_done *done)
 {
-	const ReapiActionResult *result = NULL;
+	const ReapiActionResult *result;
 	const ReapiDigest *named;
 	struct arena *arena = arena_new();
 	struct digest digest;
-	uint8_t *data;
-	size_t len;
 
 	if (live->fd >= 0)
 		close(live->fd);
 	live->fd = -1;
-	if (done->has_result) {
-		result = REAPI_DECODE(
-		    arena, action_result, (const uint8_t *)done->result.data, done->result.len);
-	} else if (done->has_result_digest &&
-	    cas_read(cas, &done->result_digest, CAS_MESSAGE_MAX, &data, &len) == 0) {
-		result = REAPI_DECODE(arena, action_result, data, len);
-		free(data);
-	}
+	result = execution_result(cas, arena, done);
 	if (result != NULL) {
 		bool out = strcmp(live->name, "stdout") == 0;
 
 		raw_keep(live, out ? &result->stdout_raw : &result->stderr_raw);
 		named = out ? result->stdout_digest : result->stderr_digest;
-		if (live->raw_len == 0 && reapi_digest_get(named, &digest) == 0 &&
-		    cas_open_blob(cas, &digest, &live->fd) != 0)
-			live->fd = -1;
+		live->lost = live->raw_len == 0 && reapi_digest_get(named, &digest) == 0 &&
+		    cas_open_blob(cas, &digest, &live->fd) != 0;
+	} else {
+		live->lost = true;
 	}
+	if (live->lost)
+		live->fd = -1;
 	arena_free(arena);
 }
 
@@ -183,6 +179,8 @@ live_output_read(struct live_output *live, struct cas *cas, uint8_t *data, size_
 	}
 	if (!live->ended && live->fd < 0 && view.is_started)
 		running_open(live, &view);
+	if (live->lost)
+		return -ENODATA;
 	if (live->raw_len > 0)
 		return raw_read(live, data, size);
 	n = live->fd < 0 ? 0 : file_read(live, data, size);

@@ -6,7 +6,8 @@
  * the operation: it is woken when something changes, and some times a second.
  *
  * live_output_read: bytes; 0 at the end; -EAGAIN nothing yet; -ESTALE the action's worker died and
- * it was started again, so what was read is not the beginning of what comes now.
+ * it was started again, so what was read is not the beginning of what comes now; -ENODATA it ended
+ * without a result, so nobody knows whether what was read is all.
  */
 #ifndef GATEWAY_LIVE_OUTPUT_H
 #define GATEWAY_LIVE_OUTPUT_H

@@ -131,16 +131,19 @@ static void
 addresses_take(struct process *process, const struct msg_serve *serve)
 {
 	struct error_text err = {""};
+	struct address address;
 	const char *cursor;
 	char text[4097];
-	int rc = -ENOENT;
+	int rc;
 
 	cursor = msg_text_copy(serve->listen, text, sizeof(text));
-	while (process->address_count < ADDRESSES_MAX &&
-	    (rc = address_next(&cursor, &process->addresses[process->address_count], &err)) == 0)
-		process->address_count++;
+	while ((rc = address_next(&cursor, &address, &err)) == 0) {
+		if (process->address_count == ADDRESSES_MAX)
+			cannot_start(process, "--listen: too many addresses");
+		process->addresses[process->address_count++] = address;
+	}
 	if (rc != -ENOENT)
-		cannot_start(process, rc == 0 ? "--listen: too many addresses" : err.text);
+		cannot_start(process, err.text);
 	process->has_http = serve->has_http;
 	msg_text_copy(serve->http, text, sizeof(text));
 	if (serve->has_http && address_parse_http(text, &process->http_address, &err) != 0)
@@ -187,6 +190,18 @@ files_allow(void)
 		log_warn("at most %llu open files", (unsigned long long)limit.rlim_cur);
 }
 
+/* Root that serves another user's state directory needs its right over other users' files. */
+static void
+privileges_give_up(int state_fd)
+{
+	struct stat st;
+	bool is_ours = fstat(state_fd, &st) == 0 && st.st_uid == geteuid();
+	int rc = privileges_drop(!is_ours);
+
+	if (rc != 0)
+		log_warn("privileges stay as they are: %s", strerror(-rc));
+}
+
 static void
 on_serve(struct process *process, const struct msg_serve *serve)
 {
@@ -207,6 +222,7 @@ on_serve(struct process *process, const struct msg_serve *serve)
 	gateway->state_fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (gateway->state_fd < 0)
 		cannot_start(process, "the state directory is gone");
+	privileges_give_up(gateway->state_fd);
 	if (region_join(gateway->state_fd, serve->instance, &gateway->region, &err) != 0 ||
 	    cas_open(gateway->state_fd, true, &gateway->cas, &err) != 0)
 		cannot_start(process, err.text);
@@ -363,6 +379,9 @@ on_message(void *arg, const struct message *message)
 	case MSG_listen:
 		on_listen(process);
 		return 0;
+	case MSG_stop:
+		event_base_loopbreak(gateway->base);
+		return 0;
 	default:
 		return -EPROTO;
 	}
@@ -421,7 +440,6 @@ main(int argc, char **argv, char **envp)
 	static struct process process;
 	struct timeval now = {0, 0};
 	struct stat st;
-	int rc;
 
 	setproctitle_init(argc, argv, envp);
 	if (argc > 1 || fstat(CHANNEL_FD, &st) != 0 || !S_ISSOCK(st.st_mode))
@@ -433,9 +451,6 @@ main(int argc, char **argv, char **envp)
 	log_open(STDERR_FILENO, LOG_LEVEL_INFO);
 	log_name("gateway");
 	files_allow();
-	rc = privileges_drop();
-	if (rc != 0)
-		log_warn("privileges stay as they are: %s", strerror(-rc));
 	process.gateway.base = event_base_new();
 	if (process.gateway.base == NULL ||
 	    link_open(

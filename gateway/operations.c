@@ -469,6 +469,7 @@ operations_on_adopt(struct operations *operations, const struct msg_adopt *adopt
 	operation->job = adopt->job;
 	operation->action = adopt->action;
 	operation->alone = adopt->alone;
+	operation->view.is_cancelled = adopt->cancelled;
 	operation->skip_cache_lookup = adopt->skip_cache_lookup;
 	operation->priority = adopt->priority;
 	operation->unwatched_since_us = clock_monotonic_us();

@@ -6,16 +6,20 @@
  * changes from the supervisor (operations_on_..., in the main thread) and wakes the watchers'
  * calls.
  *
- *   Execute:       operations_join_or_start -> operation_look (on_woken, on_sent) ... ->
- * operation_leave WaitExecution: operations_join -> the same
+ *   Execute: operations_join_or_start
+ *
+ *   WaitExecution: operations_join
+ *
+ *   both: operation_look, in on_woken and on_sent, until it says is_done; operation_leave, in
+ * on_end
  *
  * An operation that has nobody left is cancelled after the grace time.  One that has ended stays
  * for whoever comes back: RETAIN_DELIVERED_S after its end has reached somebody, else RETAIN_S;
  * then the supervisor is told to forget it too.  A gateway started anew adopts all of them under
  * their old names (supervisor/gateway.h).
  *
- * Ownership: operation_get/put count references; whoever watches holds one.  The result's message
- * points into the operation and lives as long.
+ * Ownership: whoever joins or follows holds the operation until operation_leave, which also says
+ * whether its end was delivered.  The result's message points into the operation and lives as long.
  */
 #ifndef GATEWAY_OPERATIONS_H
 #define GATEWAY_OPERATIONS_H

@@ -1,7 +1,7 @@
 #include "gateway/privileges.h"
 
 int
-privileges_drop(void)
+privileges_drop(bool keep_files)
 {
 	return 0;
 }

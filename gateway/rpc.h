@@ -7,9 +7,15 @@
  *
  * The life of a call:
  *
- *   on_message for its first message; for a client that streams, rpc_read asks for the next one,
- *   on_half_close says that there is none -> rpc_send, on_sent when it has gone (one at a time:
- * that is the back pressure), ... -> rpc_finish or rpc_reply -> on_end, once, however it ended
+ *   on_message, for its first message
+ *
+ *   where a client streams: rpc_read asks for the next one; on_half_close says that there is none
+ *
+ *   rpc_send, then on_sent when it has gone: one at a time, that is the back pressure
+ *
+ *   rpc_reply (the last message and OK) or rpc_finish
+ *
+ *   on_end, once, however it ended
  *
  * The state is `state_size` zeroed bytes of the call's own, gone after on_end.  No handler is
  * called after on_end; what a handler sends to a client that has gone is thrown away.

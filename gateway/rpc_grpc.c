@@ -30,6 +30,7 @@
 enum {
 	CALL_MAGIC = 0x72706363,
 	CALLS_REQUESTED = 64, /* waiting for a client at any time */
+	CALLS_OPEN_MAX = 1000, /* of methods that need no token: they take nobody else's place */
 	STREAMS_PER_CONNECTION = 1000,
 	WINDOW_BYTES = 1 << 20, /* 100 MB/s at 10 ms */
 	PINGS_MS_MIN = 5000,
@@ -63,7 +64,7 @@ struct rpc_call {
 	grpc_byte_buffer *sending;
 	grpc_slice filling;
 	bool is_filling, reading, is_sending, initial_sent;
-	bool finish_wanted, finish_begun, delivered, ended, counted;
+	bool finish_wanted, finish_begun, delivered, ended, counted, is_open;
 	enum rpc_code code;
 	char *text; /* of the status */
 	grpc_slice status_details; /* google.rpc.Status */
@@ -79,7 +80,7 @@ struct rpc_server {
 	pthread_t *threads;
 	unsigned thread_count;
 	uint16_t *ports;
-	atomic_uint calls;
+	atomic_uint calls, open_calls; /* those that are open to all apart */
 	atomic_bool stopping;
 	pthread_mutex_t lock;
 	pthread_cond_t stopped;
@@ -122,7 +123,7 @@ rpc_release(struct rpc_call *call)
 	call_unref(call);
 }
 
-/* A client waits for a call of ours; -ENOMEM or the server is stopping: one slot less. */
+/* A place for a client's call; none more when the server is stopping. */
 static void
 call_request(struct rpc_server *server)
 {
@@ -452,6 +453,12 @@ count_call(struct rpc_server *server, bool begun, enum rpc_code code)
 		server->config.on_count(server->config.context, begun, code);
 }
 
+static atomic_uint *
+calls_of(struct rpc_server *server, bool is_open)
+{
+	return is_open ? &server->open_calls : &server->calls;
+}
+
 /* The client's call is over, whoever ended it. */
 static void
 call_end(struct rpc_call *call)
@@ -464,7 +471,7 @@ call_end(struct rpc_call *call)
 	if (call->method != NULL && call->method->on_end != NULL)
 		call->method->on_end(call, call->state);
 	if (call->counted) {
-		atomic_fetch_sub(&server->calls, 1);
+		atomic_fetch_sub(calls_of(server, call->is_open), 1);
 		count_call(server, false, call->finish_begun ? call->code : RPC_CANCELLED);
 	}
 	call_unref(call);
@@ -476,19 +483,21 @@ call_begin(struct rpc_call *call)
 {
 	struct rpc_server *server = call->server;
 	const struct rpc_method *method = method_find(call);
-	unsigned calls = atomic_fetch_add(&server->calls, 1) + 1;
+	bool is_open = method != NULL && method->open_to_all;
+	unsigned calls = atomic_fetch_add(calls_of(server, is_open), 1) + 1;
+	unsigned calls_max = is_open ? CALLS_OPEN_MAX : server->config.streams_max;
 	grpc_op op;
 
 	call->counted = true;
+	call->is_open = is_open;
 	count_call(server, true, RPC_OK);
 	memset(&op, 0, sizeof(op));
 	op.op = GRPC_OP_RECV_CLOSE_ON_SERVER;
 	op.data.recv_close_on_server.cancelled = &call->cancelled;
 	batch_start(call, &op, 1, PART_CLOSE);
-	if (calls > server->config.streams_max) {
-		rpc_finish(call, RPC_RESOURCE_EXHAUSTED, "more than %u calls at once",
-		    server->config.streams_max);
-	} else if (method != NULL && !method->open_to_all && !token_fits(call)) {
+	if (calls > calls_max) {
+		rpc_finish(call, RPC_RESOURCE_EXHAUSTED, "more than %u calls at once", calls_max);
+	} else if (method != NULL && !is_open && !token_fits(call)) {
 		rpc_finish(call, RPC_UNAUTHENTICATED, "this host wants a bearer token");
 	} else if (method == NULL) {
 		rpc_finish(call, RPC_UNIMPLEMENTED, "no such method here");

@@ -165,25 +165,23 @@ service_fail(struct rpc_call *call, int rc, const char *what)
 	rpc_finish(call, service_code(rc), "%s: %s", what, strerror(-rc));
 }
 
-void
-service_note_failure(struct gateway *gateway, int rc)
-{
-	static const struct message disk_full = {.type = MSG_disk_full};
-
-	if (rc == -ENOSPC || rc == -EDQUOT)
-		link_send(gateway->link, &disk_full);
-}
-
 /* Once a second is enough to tell the janitor that there is work. */
 static void
-ask_for_room(struct gateway *gateway)
+ask_for_room(struct gateway *gateway, enum msg_type how)
 {
-	static const struct message sweep = {.type = MSG_sweep};
+	const struct message message = {.type = how};
 	unsigned now_s = clock_realtime_s(), last_s = atomic_load(&gateway->asked_for_room_s);
 
 	if (last_s != now_s &&
 	    atomic_compare_exchange_strong(&gateway->asked_for_room_s, &last_s, now_s))
-		link_send(gateway->link, &sweep);
+		link_send(gateway->link, &message);
+}
+
+void
+service_note_failure(struct gateway *gateway, int rc)
+{
+	if (rc == -ENOSPC || rc == -EDQUOT)
+		ask_for_room(gateway, MSG_disk_full);
 }
 
 /*
@@ -199,7 +197,7 @@ service_has_room(struct gateway *gateway, int64_t more, struct error_text *err)
 
 	if (limit == 0 || then <= limit)
 		return true;
-	ask_for_room(gateway);
+	ask_for_room(gateway, MSG_sweep);
 	if (surplus < ROOM_SURPLUS_MIN)
 		surplus = ROOM_SURPLUS_MIN;
 	if (then <= limit + surplus)

@@ -224,10 +224,16 @@ child_start(struct child *child)
 	child_raise(child, child->pid == 0 ? CHILD_EXITED : CHILD_LOST);
 }
 
+/* The gateway has to have read the ends of its jobs first; the others need no word. */
 static void
 child_close(struct child *child)
 {
-	child_disconnect(child);
+	static const struct message stop = {.type = MSG_stop};
+
+	if (child->role == CHILD_IS_GATEWAY)
+		child_send(child, &stop);
+	else
+		child_disconnect(child);
 	set_timer(child, STOP_MS_MAX);
 }
 

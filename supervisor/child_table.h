@@ -44,7 +44,7 @@ enum child_do {
 	CHILD_DO_GIVE, /* send it the job */
 	CHILD_DO_TAKE, /* its job is finished */
 	CHILD_DO_RETIRE, /* its job is finished, and so is it: close its socket */
-	CHILD_DO_CLOSE, /* close its socket */
+	CHILD_DO_CLOSE, /* close its socket; the gateway is told to stop */
 	CHILD_DO_KILL,
 	CHILD_DO_DEATH, /* repair its slot, retry its job, start the back-off */
 	CHILD_DO_BURY, /* it went as it was told to: repair its slot */

@@ -92,7 +92,7 @@ static const struct setting settings_table[] = {
     {{"insecure", "NAME", "listen in plain text beyond this machine: no, yes (default no)"},
 	KIND_BOOL_NAME, GATEWAY(insecure), NAMES(yes_names)},
     {{"message-max", "SIZE", "bytes of one gRPC message (default 16M)"}, KIND_SIZE,
-	GATEWAY(message_max), 1 << 16, INT32_MAX, NULL},
+	GATEWAY(message_max), 4 << 20, INT32_MAX, NULL},
     {{"blob-max", "SIZE", "bytes of one blob that a client may send (default 64G)"}, KIND_SIZE,
 	GATEWAY(blob_max), 1, INT64_MAX, NULL},
     {{"streams-max", "N", "calls in flight at once, of all clients (default 4096)"}, KIND_U32,

@@ -133,9 +133,10 @@ check_address(
 		return error_set(err, -EINVAL, "%s: needs --tls-cert and --tls-key", text);
 	if (address->kind != ADDRESS_GRPCS && !address_is_local(address) && !gateway->insecure)
 		return error_set(err, -EINVAL,
-		    "%s: other machines could reach it in plain text: use grpcs:// with --tls-cert "
-		    "and --tls-key, or say --insecure yes",
-		    text);
+		    "%s: other machines could reach it in plain text: %s --insecure yes", text,
+		    address->kind == ADDRESS_HTTP
+			? "listen on this machine alone, or say"
+			: "use grpcs:// with --tls-cert and --tls-key, or say");
 	return 0;
 }
 

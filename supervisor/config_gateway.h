@@ -27,7 +27,7 @@ struct gateway_settings {
 
 void config_gateway_defaults(struct gateway_settings *gateway);
 
-/* -EINVAL, words in err; `text` has `size` bytes. */
+/* -EINVAL, or why a file cannot be read; words in err; `text` has `size` bytes. */
 int config_set_listen(char *text, size_t size, const char *value, struct error_text *err);
 int config_set_http(char *text, size_t size, const char *value, struct error_text *err);
 int config_set_file(char *text, size_t size, const char *value, struct error_text *err);

@@ -301,6 +301,7 @@ say_adopt(const struct job *job)
 	adopt->operation = msg_text(job->operation != NULL ? job->operation : "");
 	adopt->skip_cache_lookup = job->skip_cache_lookup;
 	adopt->alone = job->alone;
+	adopt->cancelled = job->cancelled;
 	adopt->priority = job->priority;
 	adopt->queued_us = job->queued_us;
 	adopt->attempt = job->attempt;

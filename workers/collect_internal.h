@@ -26,6 +26,7 @@ struct collector {
 	bool may_move;
 	bool want_mtime, want_mode;
 	bool want_tree, want_directory;
+	struct lower_kept *lowers; /* Directories below an overlay that were read, the last first */
 };
 
 /* One regular file into the store; `path` for words. */

@@ -26,19 +26,38 @@ lower_find(const ReapiDirectory *lower, const char *name)
 	return entry;
 }
 
+/* In the collector's arena, like what it names. */
+struct lower_kept {
+	struct lower_kept *next;
+	struct digest digest;
+	const ReapiDirectory *directory;
+};
+
+/* The way to each output begins at the root: what was read once is kept. */
 int
 lower_load(struct collector *collector, const ReapiDigest *digest, const ReapiDirectory **ret_lower)
 {
 	ReapiDirectory *lower;
+	struct lower_kept *kept;
 	struct digest wanted;
 	int rc = reapi_digest_get(digest, &wanted);
 
-	if (rc == 0)
-		rc = directory_load(
-		    collector->cas, collector->arena, &wanted, &lower, collector->err);
-	if (rc == 0)
-		*ret_lower = lower;
-	return rc;
+	if (rc != 0)
+		return rc;
+	for (kept = collector->lowers; kept != NULL; kept = kept->next) {
+		if (digest_equal(&kept->digest, &wanted)) {
+			*ret_lower = kept->directory;
+			return 0;
+		}
+	}
+	rc = directory_load(collector->cas, collector->arena, &wanted, &lower, collector->err);
+	if (rc != 0)
+		return rc;
+	kept = arena_alloc(collector->arena, sizeof(*kept));
+	*kept = (struct lower_kept){collector->lowers, wanted, lower};
+	collector->lowers = kept;
+	*ret_lower = lower;
+	return 0;
 }
 
 int
@@ -79,20 +98,18 @@ upper_is_whiteout(const struct collector *collector, const struct stat *st)
 	return collector->request->overlay != NULL && S_ISCHR(st->st_mode) && st->st_rdev == 0;
 }
 
-/* By root the kernel uses the first name, below a user namespace the second. */
+/*
+ * By root the kernel uses the first name, below a user namespace the second; the other one is an
+ * attribute like any, which an action may give its directories.
+ */
 bool
 upper_is_opaque(const struct collector *collector, int fd)
 {
-	static const char *const names[] = {"trusted.overlay.opaque", "user.overlay.opaque"};
-	bool is_opaque = false;
+	const char *name = geteuid() == 0 ? "trusted.overlay.opaque" : "user.overlay.opaque";
 	char value;
 
-	if (collector->request->overlay == NULL)
-		return false;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		is_opaque = is_opaque ||
-		    (fs_get_xattr(fd, names[i], &value, sizeof(value)) == 1 && value == 'y');
-	return is_opaque;
+	return collector->request->overlay != NULL &&
+	    fs_get_xattr(fd, name, &value, sizeof(value)) == 1 && value == 'y';
 }
 
 static int

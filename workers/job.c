@@ -490,6 +490,8 @@ result_finish(struct job *job)
 	job->times->worker_completed_timestamp = now(job);
 	job->result->execution_metadata = job->times;
 	data = reapi_encode(arena, &job->result->base, &len);
+	done->sandbox = job->outcome->sandbox.number;
+	done->has_sandbox = job->outcome->has_sandbox;
 	done->status = job->ran.timed_out ? JOB_TIMEOUT : JOB_OK;
 	done->term_signal = (uint64_t)job->ran.term_signal;
 	done->has_term_signal = job->ran.term_signal != 0;
