@@ -30,7 +30,8 @@
 enum {
 	CALL_MAGIC = 0x72706363,
 	CALLS_REQUESTED = 64, /* waiting for a client at any time */
-	CALLS_OPEN_MAX = 1000, /* of methods that need no token: they take nobody else's place */
+	CALLS_OPEN_MAX =
+	    1000, /* without the token that others bring: they take nobody else's place */
 	STREAMS_PER_CONNECTION = 1000,
 	WINDOW_BYTES = 1 << 20, /* 100 MB/s at 10 ms */
 	PINGS_MS_MIN = 5000,
@@ -80,7 +81,7 @@ struct rpc_server {
 	pthread_t *threads;
 	unsigned thread_count;
 	uint16_t *ports;
-	atomic_uint calls, open_calls; /* those that are open to all apart */
+	atomic_uint calls, open_calls; /* those without a token apart, where there is one */
 	atomic_bool stopping;
 	pthread_mutex_t lock;
 	pthread_cond_t stopped;
@@ -483,7 +484,7 @@ call_begin(struct rpc_call *call)
 {
 	struct rpc_server *server = call->server;
 	const struct rpc_method *method = method_find(call);
-	bool is_open = method != NULL && method->open_to_all;
+	bool is_open = method != NULL && method->open_to_all && server->token != NULL;
 	unsigned calls = atomic_fetch_add(calls_of(server, is_open), 1) + 1;
 	unsigned calls_max = is_open ? CALLS_OPEN_MAX : server->config.streams_max;
 	grpc_op op;
@@ -497,7 +498,7 @@ call_begin(struct rpc_call *call)
 	batch_start(call, &op, 1, PART_CLOSE);
 	if (calls > calls_max) {
 		rpc_finish(call, RPC_RESOURCE_EXHAUSTED, "more than %u calls at once", calls_max);
-	} else if (method != NULL && !is_open && !token_fits(call)) {
+	} else if (method != NULL && !method->open_to_all && !token_fits(call)) {
 		rpc_finish(call, RPC_UNAUTHENTICATED, "this host wants a bearer token");
 	} else if (method == NULL) {
 		rpc_finish(call, RPC_UNIMPLEMENTED, "no such method here");
