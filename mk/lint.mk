@@ -15,5 +15,5 @@ cross:
 	@+$(MAKE) --no-print-directory cross-built
 
 .PHONY: cross-built
-cross-built: $(GEN_HDR)
+cross-built: $(GEN_HDR) $(GEN)/descriptors.c
 	@BUILD='$(BUILD)' VERSION='$(VERSION)' sh mk/cross.sh
