@@ -212,8 +212,7 @@ child_start(struct child *child)
 	child->has_worked = false;
 	if (child->backoff_ms != 0)
 		count_restart(child);
-	if (child->role != CHILD_IS_JANITOR ||
-	    child->host->trusted) /* else it verifies the store first */
+	if (child->role != CHILD_IS_JANITOR || !child->host->verifying) /* else it takes its time */
 		set_timer(child, START_MS_MAX);
 	rc = child_fork(child);
 	if (rc == 0 && child->role == CHILD_IS_GATEWAY)

@@ -135,7 +135,7 @@ all_ready(const struct supervisor *host)
 	for (i = 0; i < host->config->workers; i++)
 		if (is_coming(&host->workers[i]))
 			return false;
-	return !is_coming(&host->gateway);
+	return !is_coming(&host->gateway) && (host->trusted || host->verifying);
 }
 
 void
@@ -143,6 +143,7 @@ pool_child_ready(struct supervisor *host, struct child *child)
 {
 	if (child->role == CHILD_IS_JANITOR) {
 		host->trusted = true;
+		host->verifying = false;
 		control_sweep(host, false);
 	}
 	set_levels(host);

@@ -119,8 +119,8 @@ prepare_region(struct supervisor *host, uint32_t last_start_s, struct error_text
 		return rc;
 	region_mark_begun(host->region);
 	log_info("index: %s", origin == REGION_WARM ? "warm" : "new");
-	host->trusted = fstatat(host->config->state_fd, "verify", &st, 0) != 0;
-	if (!host->trusted)
+	host->verifying = fstatat(host->config->state_fd, "verify", &st, 0) == 0;
+	if (host->verifying)
 		log_warn("blobs are verified before the first action runs");
 	host->slot = slot_at(host->region, SLOT_SUPERVISOR);
 	slot_assign(host->region, SLOT_SUPERVISOR);

@@ -50,7 +50,8 @@ struct supervisor {
 	struct client *gateway_client; /* NULL: no gateway is wanted */
 	char *gateway_program;
 	unsigned deaths_before_ready;
-	bool trusted; /* the store may be used: the janitor has verified what it had to */
+	bool trusted; /* the janitor has looked once: index and store hold what they say */
+	bool verifying; /* and before that it verifies blobs, which may take its time */
 
 	struct client_list clients;
 	unsigned client_count;
