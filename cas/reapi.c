@@ -31,16 +31,32 @@ decode_free(void *data, void *pointer)
 {
 }
 
-void *
-reapi_decode_within(struct arena *arena, const ProtobufCMessageDescriptor *type,
-    const uint8_t *data, size_t len, size_t memory_max)
+static void *
+unpack(struct arena *arena, const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t len,
+    size_t memory_max)
 {
 	struct decode_memory memory = {.arena = arena, .left = memory_max};
 	ProtobufCAllocator allocator = {decode_alloc, decode_free, &memory};
 
+	return protobuf_c_message_unpack(type, &allocator, len, data);
+}
+
+void *
+reapi_decode_within(struct arena *arena, const ProtobufCMessageDescriptor *type,
+    const uint8_t *data, size_t len, size_t memory_max)
+{
 	if (wire_check(type, data, len, NULL) != 0)
 		return NULL;
-	return protobuf_c_message_unpack(type, &allocator, len, data);
+	return unpack(arena, type, data, len, memory_max);
+}
+
+void *
+reapi_decode_strict(struct arena *arena, const ProtobufCMessageDescriptor *type,
+    const uint8_t *data, size_t len, size_t memory_max, const char **ret_field)
+{
+	if (wire_check_strict(type, data, len, ret_field) != 0)
+		return NULL;
+	return unpack(arena, type, data, len, memory_max);
 }
 
 void *
@@ -95,4 +111,15 @@ reapi_digest_new(struct arena *arena, const struct digest *digest)
 	digest_to_hex(digest, message->hash);
 	message->size_bytes = digest->size_bytes;
 	return message;
+}
+
+Google__Protobuf__Timestamp *
+reapi_timestamp_new(struct arena *arena, uint64_t us)
+{
+	Google__Protobuf__Timestamp *stamp =
+	    reapi_new(arena, &google__protobuf__timestamp__descriptor);
+
+	stamp->seconds = (int64_t)(us / 1000000);
+	stamp->nanos = (int32_t)(us % 1000000 * 1000);
+	return stamp;
 }

@@ -54,6 +54,10 @@ void *reapi_decode(
  */
 void *reapi_decode_within(struct arena *arena, const ProtobufCMessageDescriptor *type,
     const uint8_t *data, size_t len, size_t memory_max);
+/* Likewise, of a client's request: its strings are UTF-8 (wire_check_strict, also for ret_field).
+ */
+void *reapi_decode_strict(struct arena *arena, const ProtobufCMessageDescriptor *type,
+    const uint8_t *data, size_t len, size_t memory_max, const char **ret_field);
 #define REAPI_DECODE(arena, lower_name, data, len)                                                 \
 	reapi_decode((arena), &build__bazel__remote__execution__v2__##lower_name##__descriptor,    \
 	    (data), (len))
@@ -69,5 +73,8 @@ uint8_t *reapi_encode(struct arena *arena, const ProtobufCMessage *message, size
 /* -EINVAL: absent, not 64 lower-case hex characters, a negative size. */
 int reapi_digest_get(const ReapiDigest *from, struct digest *ret_digest);
 ReapiDigest *reapi_digest_new(struct arena *arena, const struct digest *digest);
+
+/* Of CLOCK_REALTIME in microseconds. */
+Google__Protobuf__Timestamp *reapi_timestamp_new(struct arena *arena, uint64_t us);
 
 #endif

@@ -9,17 +9,6 @@
 
 enum { MISSING_TEXT_MAX = 64 << 20, VIOLATIONS_MAX = 20000 };
 
-static Google__Protobuf__Timestamp *
-timestamp(struct arena *arena, uint64_t us)
-{
-	Google__Protobuf__Timestamp *stamp =
-	    reapi_new(arena, &google__protobuf__timestamp__descriptor);
-
-	stamp->seconds = (int64_t)(us / 1000000);
-	stamp->nanos = (int32_t)(us % 1000000 * 1000);
-	return stamp;
-}
-
 /* The message carries the result, or the digest of a blob with it. */
 ReapiActionResult *
 execution_result(struct cas *cas, struct arena *arena, const struct msg_done *done)
@@ -168,7 +157,7 @@ metadata_make(struct arena *arena, const char *instance, const char *id,
 	if (queued_us != 0) {
 		metadata->partial_execution_metadata = REAPI_NEW(arena, executed_action_metadata);
 		metadata->partial_execution_metadata->queued_timestamp =
-		    timestamp(arena, queued_us);
+		    reapi_timestamp_new(arena, queued_us);
 	}
 	return service_any(arena, &metadata->base);
 }

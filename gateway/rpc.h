@@ -98,7 +98,6 @@ void rpc_server_stop(struct rpc_server *server, unsigned grace_ms);
 
 /* In a handler. */
 void *rpc_context(const struct rpc_call *call);
-const char *rpc_path(const struct rpc_call *call);
 /* A header's bytes, NULL if it did not come; valid as long as the call is. */
 const uint8_t *rpc_header(const struct rpc_call *call, const char *name, size_t *ret_len);
 void rpc_read(struct rpc_call *call);

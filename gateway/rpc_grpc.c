@@ -390,12 +390,6 @@ rpc_context(const struct rpc_call *call)
 	return call->server->config.context;
 }
 
-const char *
-rpc_path(const struct rpc_call *call)
-{
-	return call->method->path;
-}
-
 static bool
 slice_is(grpc_slice slice, const char *text)
 {

@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 #include "cas/hash.h"
-#include "cas/wire.h"
 #include "gateway/link.h"
 #include "gateway/resource_name.h"
 #include "shm/usage.h"
@@ -84,11 +83,9 @@ service_decode(struct rpc_call *call, struct arena *arena, const ProtobufCMessag
     const uint8_t *data, size_t len)
 {
 	const char *field = NULL;
-	void *message = NULL;
+	void *message =
+	    reapi_decode_strict(arena, type, data, len, DECODED_MIN + DECODED_TIMES * len, &field);
 
-	if (wire_check_strict(type, data, len, &field) == 0)
-		message =
-		    reapi_decode_within(arena, type, data, len, DECODED_MIN + DECODED_TIMES * len);
 	if (message == NULL && field != NULL)
 		rpc_finish(call, RPC_INVALID_ARGUMENT, "%s: '%s' is no UTF-8, or has a NUL in it",
 		    type->short_name, field);

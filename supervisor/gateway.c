@@ -30,23 +30,6 @@ gateway_is_wanted(const struct supervisor *host)
 	return host->settings->gateway.listen[0] != '\0' || host->settings->gateway.http[0] != '\0';
 }
 
-static int
-program_find(char *path, size_t size)
-{
-	char *slash;
-	int rc = self_path(path, size);
-
-	if (rc != 0)
-		return rc;
-	slash = strrchr(path, '/');
-	if (slash == NULL)
-		return -ENOENT;
-	slash[1] = '\0';
-	if (strlcat(path, "ramet-gateway", size) >= size)
-		return -ENAMETOOLONG;
-	return access(path, X_OK) == 0 ? 0 : -errno;
-}
-
 int
 gateway_init(struct supervisor *host, struct error_text *err)
 {
@@ -56,7 +39,7 @@ gateway_init(struct supervisor *host, struct error_text *err)
 	unlinkat(host->config->state_fd, LISTENING, 0); /* a dead one's */
 	if (!gateway_is_wanted(host))
 		return 0;
-	rc = program_find(path, sizeof(path));
+	rc = self_beside("ramet-gateway", path, sizeof(path));
 	if (rc != 0)
 		return error_errno(err, rc, "ramet-gateway, beside rametd, which --listen needs");
 	host->gateway_client = client_new_unconnected(host);

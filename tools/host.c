@@ -25,14 +25,8 @@ static volatile sig_atomic_t signal_caught;
 void
 host_program(char *path, size_t size)
 {
-	char *slash;
-
-	if (self_path(path, size) == 0 && (slash = strrchr(path, '/')) != NULL) {
-		slash[1] = '\0';
-		if (strlcat(path, "rametd", size) < size && access(path, X_OK) == 0)
-			return;
-	}
-	strlcpy(path, "rametd", size);
+	if (self_beside("rametd", path, size) != 0)
+		strlcpy(path, "rametd", size);
 }
 
 static void

@@ -45,20 +45,9 @@ metric(struct job *job, enum job_metric which)
 }
 
 static Google__Protobuf__Timestamp *
-timestamp(struct arena *arena, uint64_t us)
-{
-	Google__Protobuf__Timestamp *stamp =
-	    reapi_new(arena, &google__protobuf__timestamp__descriptor);
-
-	stamp->seconds = (int64_t)(us / 1000000);
-	stamp->nanos = (int32_t)(us % 1000000 * 1000);
-	return stamp;
-}
-
-static Google__Protobuf__Timestamp *
 now(const struct job *job)
 {
-	return timestamp(job->worker->arena, clock_realtime_us());
+	return reapi_timestamp_new(job->worker->arena, clock_realtime_us());
 }
 
 /* What a failed step makes of the job; the words are in job->err. */
@@ -286,8 +275,10 @@ execute(struct job *job)
 	COUNTER_ADD(worker->slot, output_log_truncated, job->ran.stdout_cut + job->ran.stderr_cut);
 	job->outcome->host_proc = job->ran.host_proc && !worker->host_proc_said;
 	worker->host_proc_said = worker->host_proc_said || job->ran.host_proc;
-	job->times->execution_start_timestamp = timestamp(worker->arena, job->ran.start_us);
-	job->times->execution_completed_timestamp = timestamp(worker->arena, job->ran.end_us);
+	job->times->execution_start_timestamp =
+	    reapi_timestamp_new(worker->arena, job->ran.start_us);
+	job->times->execution_completed_timestamp =
+	    reapi_timestamp_new(worker->arena, job->ran.end_us);
 	job->result->exit_code = job->ran.exit_code;
 	if (job->ran.was_cancelled) {
 		error_set(&job->err, 0, "cancelled while it ran");
@@ -551,7 +542,7 @@ job_do(struct job *job)
 	job->times = REAPI_NEW(arena, executed_action_metadata);
 	job->times->worker_start_timestamp = now(job);
 	if (job->run->has_queued_us)
-		job->times->queued_timestamp = timestamp(arena, job->run->queued_us);
+		job->times->queued_timestamp = reapi_timestamp_new(arena, job->run->queued_us);
 	if (cache_answers(job))
 		return;
 	job->result = REAPI_NEW(arena, action_result);

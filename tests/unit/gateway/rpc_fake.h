@@ -198,12 +198,6 @@ rpc_context(const struct rpc_call *call)
 	return call->context;
 }
 
-const char *
-rpc_path(const struct rpc_call *call)
-{
-	return call->method->path;
-}
-
 const uint8_t *
 rpc_header(const struct rpc_call *call, const char *name, size_t *ret_len)
 {
