@@ -87,9 +87,9 @@ clean_sandbox(struct janitor *janitor, const char *name)
 		put_away(janitor, "sandboxes", name);
 }
 
-/* Likewise a tree under its temporary name, and a slot that builds nothing. */
+/* Likewise a tree or image under its temporary name, and a slot that builds nothing. */
 static void
-clean_building(struct janitor *janitor, const char *name)
+clean_building(struct janitor *janitor, const char *folder, const char *name)
 {
 	struct slot_info info;
 	uint64_t number;
@@ -99,44 +99,63 @@ clean_building(struct janitor *janitor, const char *name)
 		return;
 	slot_read(janitor->region, slot, &info);
 	if (info.builds == 0)
-		put_away(janitor, "trees", name);
+		put_away(janitor, folder, name);
 }
 
-/* A tree without a READY entry is deleted by who holds the claim, so that nobody publishes it
- * meanwhile. */
+/* What has no READY entry is deleted by who holds the claim, so that nobody publishes it meanwhile.
+ */
 static void
-clean_unknown(struct janitor *janitor, const char *name, const struct digest *directory)
+clean_unknown(struct janitor *janitor, const char *name, const struct digest *key)
 {
 	struct index_claim claim;
 
-	if (index_claim(janitor->region, janitor->slot, directory, &claim) != 0)
+	if (index_claim(janitor->region, janitor->slot, key, &claim) != 0)
 		return;
-	put_away(janitor, "trees", name);
+	put_away(janitor, index_folder(key), name);
 	index_abandon(janitor->region, janitor->slot, &claim);
+}
+
+static void
+clean_key(struct janitor *janitor, const char *name, const struct digest *key)
+{
+	struct index_info info;
+	uint32_t entry;
+
+	if (index_find(janitor->region, key, &entry) == 0 &&
+	    index_read(janitor->region, entry, &info) == 0)
+		return; /* somebody's: READY, or being built, or leaving */
+	clean_unknown(janitor, name, key);
 }
 
 static void
 clean_tree(struct janitor *janitor, const char *name)
 {
 	struct digest directory;
-	struct index_info info;
-	uint32_t entry;
+
+	if (digest_from_text(name, &directory) != 0)
+		clean_building(janitor, "trees", name);
+	else
+		clean_key(janitor, name, &directory);
+}
+
+static void
+clean_image(struct janitor *janitor, const char *name)
+{
+	struct digest directory, key;
 
 	if (digest_from_text(name, &directory) != 0) {
-		clean_building(janitor, name);
+		clean_building(janitor, "images", name);
 		return;
 	}
-	if (index_find(janitor->region, &directory, &entry) == 0 &&
-	    index_read(janitor->region, entry, &info) == 0)
-		return; /* somebody's: READY, or being built, or leaving */
-	clean_unknown(janitor, name, &directory);
+	key = index_image_key(&directory);
+	clean_key(janitor, name, &key);
 }
 
 int
 clean_entries(struct janitor *janitor)
 {
 	uint32_t count = region_entry_count(janitor->region), entry;
-	char path[7 + DIGEST_TEXT_SIZE] = "trees/", *name = path + 6;
+	char path[8 + DIGEST_TEXT_SIZE], name[DIGEST_TEXT_SIZE];
 	struct index_info info;
 	struct digest directory;
 	struct stat st;
@@ -145,7 +164,8 @@ clean_entries(struct janitor *janitor)
 		if (index_read(janitor->region, entry, &info) != 0 || info.inside ||
 		    info.state != INDEX_READY)
 			continue;
-		index_tree_name(&info.directory, name);
+		snprintf(path, sizeof(path), "%s/%s", index_folder(&info.directory),
+		    index_tree_name(&info.directory, name));
 		if (fstatat(janitor->config->state_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
 		    errno != ENOENT)
 			continue;
@@ -235,5 +255,7 @@ clean_sandboxes(struct janitor *janitor)
 int
 clean_trees(struct janitor *janitor)
 {
-	return each_name(janitor, "trees", clean_tree);
+	int rc = each_name(janitor, "trees", clean_tree);
+
+	return rc != 0 ? rc : each_name(janitor, "images", clean_image);
 }

@@ -73,14 +73,15 @@ scan_index(const struct region *region, struct scan *ret_scan)
 static int
 move_out(struct janitor *janitor, uint32_t entry, const struct digest *directory)
 {
+	const char *folder = index_folder(directory);
 	char name[DIGEST_TEXT_SIZE];
 	int rc;
 
 	CRASH_POINT(evict_leaving);
-	rc = trash_put(janitor, "trees", index_tree_name(directory, name));
+	rc = trash_put(janitor, folder, index_tree_name(directory, name));
 	if (rc != 0 && rc != -ENOENT) {
 		index_evict_cancel(janitor->region, janitor->slot, entry);
-		log_warn("trees/%s: cannot be put into the trash: %s", name, strerror(-rc));
+		log_warn("%s/%s: cannot be put into the trash: %s", folder, name, strerror(-rc));
 		return rc;
 	}
 	CRASH_POINT(evict_renamed);

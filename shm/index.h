@@ -5,11 +5,13 @@
  * read-only part at the end.  Lookup, pin and unpin take no lock and make no system call.
  *
  * An entry lies in a tree of its own ("trees/<hash>-<size>") or at a path inside a larger one (its
- * host entry).  An entry is ABSENT, CLAIMED (its key is being written), BUILDING, READY or LEAVING;
- * its word names the slot that claims, builds or evicts it.  A pin is a *lease cell* in the
- * holder's slot that names entry and generation: pinning stores the cell, then looks at the entry's
- * word again; evicting changes the word, then looks at all cells.  One of the two always sees the
- * other. A lease on an inside entry keeps its host, too.
+ * host entry).  An entry whose key is index_image_key() of a digest is that Directory's image
+ * ("images/<hash>-<size>", a file): claimed, pinned and evicted as a tree is, with nothing inside.
+ * An entry is ABSENT, CLAIMED (its key is being written), BUILDING, READY or LEAVING; its word
+ * names the slot that claims, builds or evicts it.  A pin is a *lease cell* in the holder's slot
+ * that names entry and generation: pinning stores the cell, then looks at the entry's word again;
+ * evicting changes the word, then looks at all cells.  One of the two always sees the other. A
+ * lease on an inside entry keeps its host, too.
  *
  * Calling sequence, worker:
  *   index_pin() = 0            -> use index_location(), then index_unpin()
@@ -53,7 +55,7 @@
 
 enum {
 	INDEX_PATH_SIZE = 256, /* a path inside a host, with its NUL; longer ones are not cached */
-	INDEX_LOCATION_SIZE = 7 + DIGEST_TEXT_SIZE + INDEX_PATH_SIZE, /* "trees/<name>/<path>" */
+	INDEX_LOCATION_SIZE = 8 + DIGEST_TEXT_SIZE + INDEX_PATH_SIZE, /* "trees/<name>/<path>" */
 };
 
 enum index_state { INDEX_ABSENT, INDEX_CLAIMED, INDEX_BUILDING, INDEX_READY, INDEX_LEAVING };
@@ -104,8 +106,14 @@ int index_add_inside(struct region *region, struct slot *slot, const struct inde
 /* Waits until the digest is no longer BUILDING; -ETIMEDOUT after timeout_us. */
 int index_wait(struct region *region, const struct digest *directory, uint64_t timeout_us);
 
-/* "<hash>-<size>", DIGEST_TEXT_SIZE bytes. */
-char *index_tree_name(const struct digest *directory, char *name);
+/* An image's key: its Directory's digest with a bit in size_bytes that no size has. */
+struct digest index_image_key(const struct digest *directory);
+bool index_is_image(const struct digest *key);
+struct digest index_directory_of(const struct digest *key); /* of a tree or an image */
+const char *index_folder(const struct digest *key); /* "trees" or "images" */
+
+/* "<hash>-<size>" of the Directory, DIGEST_TEXT_SIZE bytes. */
+char *index_tree_name(const struct digest *key, char *name);
 
 int index_evict_begin(
     struct region *region, struct slot *slot, uint32_t entry, struct digest *ret_directory);
@@ -121,7 +129,7 @@ int index_evict_resume(
 /* Read-only part: any process, also on an attached region. */
 struct index_info {
 	enum index_state state;
-	struct digest directory;
+	struct digest directory; /* the key: an image's is index_image_key's */
 	struct digest host; /* of the tree it lies in; itself when it has its own */
 	bool inside;
 	char path[INDEX_PATH_SIZE];

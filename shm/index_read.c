@@ -133,7 +133,8 @@ index_location(const struct region *region, const struct index_pin *pin, char *l
 	char name[DIGEST_TEXT_SIZE], path[INDEX_PATH_SIZE];
 
 	entry_key_read(&region->hot[pin->host], &host);
-	strlcpy(location, "trees/", INDEX_LOCATION_SIZE);
+	strlcpy(location, index_folder(&host), INDEX_LOCATION_SIZE);
+	strlcat(location, "/", INDEX_LOCATION_SIZE);
 	strlcat(location, index_tree_name(&host, name), INDEX_LOCATION_SIZE);
 	if (pin->host == pin->entry)
 		return;
@@ -142,10 +143,44 @@ index_location(const struct region *region, const struct index_pin *pin, char *l
 	strlcat(location, path, INDEX_LOCATION_SIZE);
 }
 
-char *
-index_tree_name(const struct digest *directory, char *name)
+#define IMAGE_BIT (INT64_C(1) << 62)
+
+struct digest
+index_image_key(const struct digest *directory)
 {
-	return digest_to_text(directory, '-', name);
+	struct digest key = *directory;
+
+	key.size_bytes |= IMAGE_BIT;
+	return key;
+}
+
+bool
+index_is_image(const struct digest *key)
+{
+	return (key->size_bytes & IMAGE_BIT) != 0;
+}
+
+struct digest
+index_directory_of(const struct digest *key)
+{
+	struct digest directory = *key;
+
+	directory.size_bytes &= ~IMAGE_BIT;
+	return directory;
+}
+
+const char *
+index_folder(const struct digest *key)
+{
+	return index_is_image(key) ? "images" : "trees";
+}
+
+char *
+index_tree_name(const struct digest *key, char *name)
+{
+	struct digest directory = index_directory_of(key);
+
+	return digest_to_text(&directory, '-', name);
 }
 
 static int

@@ -48,8 +48,8 @@ location(const struct index_info *info, char *text, size_t size)
 	char name[DIGEST_TEXT_SIZE];
 
 	index_tree_name(info->inside ? &info->host : &info->directory, name);
-	snprintf(text, size, "trees/%s%s%s", name, info->inside ? "/" : "",
-	    info->inside ? info->path : "");
+	snprintf(text, size, "%s/%s%s%s", index_folder(&info->directory), name,
+	    info->inside ? "/" : "", info->inside ? info->path : "");
 }
 
 static void
@@ -57,7 +57,9 @@ print_row(uint32_t entry, const struct index_info *info, bool whole)
 {
 	char digest[DIGEST_TEXT_SIZE], bytes[32], age[32], where[INDEX_LOCATION_SIZE + 8];
 
-	digest_to_text(&info->directory, '/', digest);
+	struct digest directory = index_directory_of(&info->directory);
+
+	digest_to_text(&directory, '/', digest);
 	text_bytes(info->tree.bytes, bytes);
 	text_duration((uint64_t)age_s(info) * 1000000, age);
 	location(info, where, sizeof(where));
@@ -162,12 +164,13 @@ check_entries(struct tool *tool, struct region *region)
 			continue;
 		location(&info, where, sizeof(where));
 		if (fstatat(tool->state_fd, where, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    S_ISDIR(st.st_mode))
+		    (index_is_image(&info.directory) ? S_ISREG(st.st_mode) : S_ISDIR(st.st_mode)))
 			continue;
 		if (index_read(region, entry, &again) != 0 || again.state != INDEX_READY ||
 		    again.generation != info.generation)
 			continue;
-		printf("entry %" PRIu32 " is ready, but %s is no directory\n", entry, where);
+		printf("entry %" PRIu32 " is ready, but %s is no %s\n", entry, where,
+		    index_is_image(&info.directory) ? "file" : "directory");
 		breaches++;
 	}
 	return breaches;
