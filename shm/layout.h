@@ -20,6 +20,7 @@
 #include "shm/index.h"
 #include "shm/region.h"
 #include "shm/slot.h"
+#include "shm/wanted.h"
 
 /* Ways of a bucket; the explorer makes it smaller. */
 #ifndef RAMET_INDEX_WAYS
@@ -118,6 +119,13 @@ struct slot {
 	/* lease_make(): what is pinned; 0: free.  W: owner, seq to take, release to give back;
 	 * supervisor in repair.  R: evictors, seq */
 	LAYOUT_ALIGNED shared_u64 leases[SLOT_LEASES];
+
+	/* A ring of wishes (wanted.h).  W: owner: the digest relaxed, then the head, release.
+	 * R: janitor: the head acquire, then the digest, possibly torn */
+	LAYOUT_ALIGNED shared_u64 wanted[WANTED_MAX][DIGEST_WORDS];
+	shared_u32 wanted_head;
+	/* W: janitor, relaxed.  R: janitor */
+	LAYOUT_ALIGNED shared_u32 wanted_done;
 
 	/* W: owner, relaxed; supervisor in repair.  R: anyone */
 	LAYOUT_ALIGNED shared_u64 counters[COUNTER_COUNT];
