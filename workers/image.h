@@ -58,9 +58,10 @@ typedef int image_blob_fn(void *arg, const struct digest *digest, bool executabl
 /*
  * Whether the bytes are an image that image_encode makes for this owner.  Then each_blob (or NULL)
  * is called for each file that has a blob, and what the tree is made of is in *ret_totals (or
- * NULL).  -EBADMSG: they are not; -ENOMEM; else what each_blob returned.
+ * NULL).  -EBADMSG: they are not; else what each_blob returned.  Takes up to eight times the image
+ * in the arena.
  */
-int image_check(const uint8_t *bytes, size_t len, uid_t uid, gid_t gid, image_blob_fn *each_blob,
-    void *arg, struct index_tree *ret_totals);
+int image_check(struct arena *arena, const uint8_t *bytes, size_t len, uid_t uid, gid_t gid,
+    image_blob_fn *each_blob, void *arg, struct index_tree *ret_totals);
 
 #endif

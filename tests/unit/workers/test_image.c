@@ -9,74 +9,9 @@
 
 #include "base/clock.h"
 #include "tests/cmocka_wrap.h"
-#include "tests/unit/workers/stage_host.h"
-#include "workers/image.h"
-#include "workers/image_format.h"
+#include "tests/unit/workers/image_host.h"
 
 enum { OWNER = 64321, GROUP = 70001, CANNOT = 77 };
-
-/* Where the kernel mounts an image from a file: not on tmpfs. */
-static const char *
-volume(void)
-{
-	const char *tmp = getenv("TMPDIR");
-
-	return tmp != NULL ? tmp : "/var/tmp";
-}
-
-static int
-setup(void **state)
-{
-	struct host *host = malloc(sizeof *host);
-
-	host_start(host, volume());
-	*state = host;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	host_stop(*state);
-	free(*state);
-	return 0;
-}
-
-struct image {
-	struct tree_dir *root;
-	uint8_t *bytes;
-	size_t len;
-	uid_t uid;
-	gid_t gid;
-};
-
-static struct tree_dir *
-load(struct host *host, const struct digest *root)
-{
-	struct tree_loader loader;
-	struct tree_dir *dir;
-
-	tree_loader_start(&loader, host->cas, host->arena);
-	HOST_TRY("load", tree_load(&loader, root, 0, &dir, &host->err));
-	tree_loader_free(&loader);
-	return dir;
-}
-
-static struct image
-encode_for(struct host *host, const struct digest *root, uid_t uid, gid_t gid)
-{
-	struct image image = {.root = load(host, root), .uid = uid, .gid = gid};
-
-	HOST_TRY("encode",
-	    image_encode(host->arena, image.root, uid, gid, &image.bytes, &image.len, &host->err));
-	return image;
-}
-
-static struct image
-encode(struct host *host, const struct digest *root)
-{
-	return encode_for(host, root, 0, 0);
-}
 
 /* What is in a directory of the mounted image, or of the overlay above it (`overlaid`). */
 struct look {
@@ -173,7 +108,7 @@ look_at_directory(struct look *look, int dirfd, const char *path, const struct t
 		look_at_times(look, path, &st, NULL);
 	if (count_entries(dirfd) != want->n_files + want->n_directories + want->n_symlinks)
 		DIFFERS(look, "%s: %zu entries", path, count_entries(dirfd));
-	for (size_t i = 0; i < want->n_files; i++)
+	for (size_t i = 0; i < want->n_files; i += look->image->every)
 		look_at_file(look, dirfd, want->files[i]);
 	for (size_t i = 0; i < want->n_symlinks; i++)
 		look_at_symlink(look, dirfd, want->symlinks[i]);
@@ -262,9 +197,9 @@ look_at_a_write(struct look *look, int root)
 	const ReapiDirectory *want = look->image->root->message;
 	struct digest digest, stored;
 
-	for (size_t i = 0; i < want->n_files; i++) {
+	for (size_t i = 0; i < want->n_files; i += look->image->every) {
 		const char *name = want->files[i]->name;
-		int fd = openat(root, name, O_WRONLY | O_APPEND | O_CLOEXEC), blob;
+		int fd = openat(root, name, O_WRONLY | O_APPEND | O_CLOEXEC), blob = -1;
 		if (fd < 0 || write(fd, "more", 4) != 4)
 			DIFFERS(look, "%s: cannot write: %s", name, strerror(errno));
 		close(fd);
@@ -274,6 +209,7 @@ look_at_a_write(struct look *look, int root)
 		if (cas_open_blob(look->host->cas, &digest, &blob) != 0 ||
 		    hash_fd(blob, &stored) != 0 || !digest_equal(&digest, &stored))
 			DIFFERS(look, "%s: its blob has changed", name);
+		close(blob);
 	}
 }
 
@@ -291,6 +227,8 @@ look_at_image(struct host *host, const struct image *image)
 		return lower == -ENODEV || lower == -ENOTBLK || lower == -EPERM ? CANNOT : 1;
 	}
 	look_at_directory(&look, lower, ".", image->root);
+	if (image->is_bare)
+		return look.differences == 0 ? 0 : 1;
 	int upper = mount_overlay(host, lower);
 	if (upper < 0) {
 		fprintf(stderr, "mount the overlay: %s\n", strerror(-upper));
@@ -321,65 +259,6 @@ mount_and_look(struct host *host, const struct image *image)
 		skip();
 	}
 	assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-static ReapiFileNode *
-with_mtime(struct host *host, ReapiFileNode *file, int64_t seconds, int32_t nanos)
-{
-	Google__Protobuf__Timestamp *mtime = arena_alloc(host->arena, sizeof *mtime);
-
-	google__protobuf__timestamp__init(mtime);
-	mtime->seconds = seconds;
-	mtime->nanos = nanos;
-	if (file->node_properties == NULL)
-		file->node_properties = REAPI_NEW(host->arena, node_properties);
-	file->node_properties->mtime = mtime;
-	return file;
-}
-
-static ReapiFileNode *
-with_mode(struct host *host, ReapiFileNode *file, uint32_t value)
-{
-	Google__Protobuf__UInt32Value *mode = arena_alloc(host->arena, sizeof *mode);
-
-	google__protobuf__uint32_value__init(mode);
-	mode->value = value;
-	if (file->node_properties == NULL)
-		file->node_properties = REAPI_NEW(host->arena, node_properties);
-	file->node_properties->unix_mode = mode;
-	return file;
-}
-
-/* One of each, with names on both sides of "." and "..". */
-static struct digest
-small_tree(struct host *host)
-{
-	ReapiDirectory *deep = dir_new(host), *a = dir_new(host), *root = dir_new(host);
-	struct digest bytes = host_put(host, "bytes", 5);
-
-	dir_add_file(host, deep, "y", "why", false);
-	struct digest deep_digest = dir_put(host, deep);
-	dir_add_file(host, a, "run", "#!/bin/sh\n", true);
-	dir_add_file(host, a, "empty", "", false);
-	dir_add_file(host, a, "empty-run", "", true);
-	dir_add_symlink(host, a, "link", "run");
-	dir_add_dir(host, a, "deep", &deep_digest);
-	struct digest a_digest = dir_put(host, a);
-	dir_add_dir(host, root, "a", &a_digest);
-	dir_add_dir(host, root, "...", &deep_digest);
-	dir_add_dir(host, root, "b", &digest_empty);
-	dir_add_file(host, root, "-first", "first", false);
-	dir_add_file(host, root, ".-", "between", false);
-	dir_add_file(host, root, "\xff", "last", true);
-	dir_add_symlink(host, root, "!", "/nowhere");
-	with_mtime(host, dir_add_digest(host, root, "old", &bytes, false), -1, 999999999);
-	with_mtime(host, dir_add_digest(host, root, "new", &bytes, true), INT64_C(1) << 34, 1);
-	with_mtime(host, dir_add_digest(host, root, "same", &bytes, true), IMAGE_TIME_S, 0);
-	with_mode(host, dir_add_digest(host, root, "mode", &bytes, false), 06751);
-	with_mode(host, dir_add_digest(host, root, "mode-0", &bytes, true), 0);
-	with_mode(host, dir_add_digest(host, root, "mode-empty", &digest_empty, true), 0110);
-	with_mtime(host, root->files[root->n_files - 1], 86400, 5);
-	return dir_put(host, root);
 }
 
 static void
@@ -416,6 +295,132 @@ test_random_trees_are_mounted(void **state)
 	}
 }
 
+/* A directory of so many bytes, "." and ".." too. */
+static struct digest
+directory_of(struct host *host, size_t size)
+{
+	struct digest digest = host_put(host, "bytes", 5);
+	ReapiDirectory *dir = dir_new(host);
+	size_t left = size - 27;
+
+	for (char letter = 'a'; left > 0; letter++) {
+		size_t len = left > 2 * 252 ? 240 : left > 267 ? left / 2 - 12 : left - 12;
+		dir_add_digest(host, dir, letters(host, letter, len), &digest, false);
+		left -= len + 12;
+	}
+	return dir_put(host, dir);
+}
+
+static unsigned
+root_nid(const struct image *image)
+{
+	struct image_super super;
+
+	memcpy(&super, image->bytes + IMAGE_SUPER_AT, sizeof super);
+	return super.root_nid;
+}
+
+/* Behind the inode, in a block, in two: with both kinds of inode. */
+static void
+test_directory_sizes_are_mounted(void **state)
+{
+	static const size_t sizes[] = {40, 2880, 2881, 2912, 2913, 2944, 2945, 4031, 4032, 4033,
+	    4063, 4064, 4065, 4095, 4096, 4097, 8160, 8192, 8193};
+	struct host *host = *state;
+	ReapiDirectory *all = dir_new(host);
+	char name[32];
+
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		struct digest root = directory_of(host, sizes[i]);
+		snprintf(name, sizeof name, "%zu", sizes[i]);
+		dir_add_dir(host, all, name, &root);
+		struct image image = encode(host, &root);
+		bool next = sizes[i] > 2912 && sizes[i] <= 4064;
+		assert_int_equal(root_nid(&image), next ? 128 : 36);
+	}
+	struct digest root = dir_put(host, all);
+	struct image image = encode(host, &root), wide = encode_for(host, &root, OWNER, GROUP);
+	mount_and_look(host, &image);
+	mount_and_look(host, &wide);
+}
+
+static void
+test_long_things_are_mounted(void **state)
+{
+	static const size_t targets[] = {1, 255, 4031, 4032, 4033, 4063, 4064, 4065, 4094, 4095};
+	struct host *host = *state;
+	ReapiDirectory *root = dir_new(host);
+	struct digest below = digest_empty, digest = host_put(host, "bytes", 5);
+	char name[32];
+
+	for (int depth = 0; depth < 200; depth++) {
+		ReapiDirectory *dir = dir_new(host);
+		dir_add_dir(host, dir, letters(host, 'd', depth % 255 + 1), &below);
+		below = dir_put(host, dir);
+	}
+	dir_add_dir(host, root, "deep", &below);
+	for (int i = 0; i < 64; i++) {
+		char *text = (char *)letters(host, 'n', 255);
+		text[254] = (char)('!' + i); /* with a '/' less */
+		if (text[254] != '/')
+			dir_add_digest(host, root, text, &digest, i % 2 == 0);
+	}
+	for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+		snprintf(name, sizeof name, "l%zu", targets[i]);
+		dir_add_symlink(host, root, name, letters(host, 't', targets[i]));
+	}
+	digest = dir_put(host, root);
+	struct image image = encode(host, &digest), wide = encode_for(host, &digest, OWNER, GROUP);
+	mount_and_look(host, &image);
+	mount_and_look(host, &wide);
+}
+
+static void
+test_large_directory_is_mounted(void **state)
+{
+	enum { FILES = 100000, DIRECTORIES = 66000 };
+	struct host *host = *state;
+	ReapiDirectory *root = dir_new(host);
+	struct digest digest = host_put(host, "bytes", 5);
+	char name[32];
+
+	dir_room(host, root, FILES, DIRECTORIES, 0);
+	for (int i = 0; i < FILES; i++) {
+		snprintf(name, sizeof name, "f%d", i);
+		root->files[root->n_files++] = file_new(host, name, &digest);
+	}
+	for (int i = 0; i < DIRECTORIES; i++) { /* more links than 16 bits count */
+		ReapiDirectoryNode *node = REAPI_NEW(host->arena, directory_node);
+		node->name = arena_printf(host->arena, "d%d", i);
+		node->digest = reapi_digest_new(host->arena, &digest_empty);
+		root->directories[root->n_directories++] = node;
+	}
+	digest = dir_put(host, root);
+	struct image image = encode(host, &digest);
+	image.every = 997;
+	mount_and_look(host, &image);
+}
+
+static void
+test_large_files_are_mounted(void **state)
+{
+	static const int64_t sizes[] = {1, 4095, 4096, 4097, UINT32_MAX, INT64_C(1) << 32,
+	    (INT64_C(1) << 32) + 1, (INT64_C(1) << 43) - 1, INT64_C(1) << 43};
+	struct host *host = *state;
+	ReapiDirectory *root = dir_new(host);
+	struct digest digest = host_put(host, "bytes", 5);
+
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		digest.size_bytes = sizes[i];
+		dir_add_digest(
+		    host, root, arena_printf(host->arena, "%zu", i), &digest, i % 2 == 0);
+	}
+	digest = dir_put(host, root);
+	struct image image = encode(host, &digest);
+	image.is_bare = true;
+	mount_and_look(host, &image);
+}
+
 int
 main(void)
 {
@@ -424,6 +429,10 @@ main(void)
 	    T(test_small_is_mounted),
 	    T(test_empty_root_is_mounted),
 	    T(test_random_trees_are_mounted),
+	    T(test_directory_sizes_are_mounted),
+	    T(test_long_things_are_mounted),
+	    T(test_large_directory_is_mounted),
+	    T(test_large_files_are_mounted),
 #undef T
 	};
 
