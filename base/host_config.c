@@ -4,6 +4,7 @@ const char *const engine_names[ENGINE_COUNT] = {
     [ENGINE_AUTO] = "auto",
     [ENGINE_BIND] = "bind",
     [ENGINE_OVERLAY] = "overlay",
+    [ENGINE_IMAGE] = "image",
     [ENGINE_CLONEFILE] = "clonefile",
     [ENGINE_REFLINK] = "reflink",
     [ENGINE_HARDLINK] = "hardlink",

@@ -17,12 +17,14 @@
 #include "shm/index.h"
 #include "shm/region.h"
 #include "shm/slot.h"
+#include "workers/probe.h"
 
 struct janitor {
 	const struct host_config *config;
 	struct region *region;
 	struct slot *slot;
 	struct cas *cas;
+	const struct probe *probe;
 	struct channel *channel; /* NULL in tests: nobody to listen to */
 	bool sweep, urgent; /* asked for, not begun */
 	bool pressed; /* the sweep that runs is an urgent one */
@@ -71,6 +73,9 @@ int clean_entries(struct janitor *janitor);
 int store_evict(struct janitor *janitor);
 int store_clean(struct janitor *janitor);
 int store_verify(struct janitor *janitor); /* after the machine went down: STATE/verify says so */
+
+/* wishes.c: the trees that workers would like to find cached (shm/wanted.h). */
+int grant_wishes(struct janitor *janitor);
 
 /* priority_linux.c, priority_darwin.c: actions come first. */
 void priority_lower(void);

@@ -146,6 +146,8 @@ janitor_sweep(struct janitor *janitor)
 	if (rc == 0 && round)
 		rc = clean_leftovers(janitor);
 	if (rc == 0)
+		rc = grant_wishes(janitor);
+	if (rc == 0)
 		rc = evict_trees_to_limits(janitor);
 	if (rc == 0)
 		rc = trash_empty(janitor);
@@ -207,7 +209,10 @@ janitor_loop(struct janitor *janitor)
 _Noreturn void
 janitor_main(const struct janitor_start *start)
 {
-	struct janitor janitor = {.config = start->config, .region = start->region, .again_ms = -1};
+	struct janitor janitor = {.config = start->config,
+	    .region = start->region,
+	    .probe = start->probe,
+	    .again_ms = -1};
 	struct error_text err = {""};
 	int rc;
 

@@ -5,7 +5,8 @@
  * evicts cached trees (least recently used first, never a pinned one) when the index holds too many
  * entries or private bytes, evicts blobs when the store is over its size, clears what dead
  * processes left (cas/tmp, trees/ without a READY entry, sandboxes of no live slot), verifies blobs
- * after the machine went down, and counts the store.  It works when told to (`sweep`), and every
+ * after the machine went down, counts the store, and builds trees that workers placed again without
+ * finding them cached.  It works when told to (`sweep`), and every
  * minute.  It can be killed at any point; the next one goes on.
  */
 #ifndef JANITOR_JANITOR_H
@@ -13,9 +14,11 @@
 
 #include "base/host_config.h"
 #include "shm/region.h"
+#include "workers/probe.h"
 
 struct janitor_start {
 	const struct host_config *config;
+	const struct probe *probe;
 	struct region *region;
 	int socket_fd;
 };

@@ -139,6 +139,7 @@ child_run(struct child *child, int fd, pid_t parent)
 	if (child->role == CHILD_IS_JANITOR) {
 		janitor_main(&(struct janitor_start){
 		    .config = host->config,
+		    .probe = &host->probe,
 		    .region = host->region,
 		    .socket_fd = fd,
 		});

@@ -48,7 +48,7 @@ static const struct setting settings_table[] = {
 	SLOT_WORKERS_MAX, NULL},
     {{"link-cap", "N", "file-placing calls in flight on the whole host (default 64)"}, KIND_U32,
 	HOST(link_cap), 1, LINK_CAP_MAX, NULL},
-    {{"engine", "NAME", "auto, bind, overlay, clonefile, reflink, hardlink, copy (default auto)"},
+    {{"engine", "NAME", "auto, bind, overlay, image, clonefile, reflink, hardlink, copy (default auto)"},
 	KIND_NAME, HOST(engine), 0, ENGINE_COUNT, engine_names},
     {{"isolation", "NAME", "auto, root, user, none (default auto)"}, KIND_NAME, HOST(isolation), 0,
 	ISOLATION_COUNT, isolation_names},

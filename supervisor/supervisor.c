@@ -139,6 +139,10 @@ choose_ways(struct supervisor *host, struct error_text *err)
 	rc = probe_choose(&host->probe, host->config, &host->isolation, why, sizeof(why));
 	if (rc != 0)
 		return error_set(err, rc, "%s", why);
+	rc = cost_keep(host->config->state_fd, &host->probe.costs);
+	if (rc != 0)
+		log_warn(
+		    "costs: cannot be kept: %s (measured again at the next start)", strerror(-rc));
 	log_info("%s: %u workers, isolation %s, engine %s, link cap %u, volume %s",
 	    host->config->state_dir, host->config->workers, isolation_names[host->isolation],
 	    engine_names[host->config->engine], region_link_cap(host->region), host->probe.volume);

@@ -258,6 +258,7 @@ execute(struct job *job)
 		return status_of(job, rc);
 	request.binds = job->staged.binds;
 	request.bind_count = job->staged.bind_count;
+	request.image = job->staged.image;
 	request.overlay = job->staged.has_overlay ? &job->staged.overlay : NULL;
 	request.cancel_fd = worker->cancel_fd;
 	request.cancelled = worker->cancelled;
@@ -272,6 +273,7 @@ execute(struct job *job)
 	COUNTER_ADD(worker->slot, exec_us, job->ran.elapsed_us);
 	job->staged.us[PLACE_BIND] += job->ran.bind_us;
 	job->staged.us[PLACE_OVERLAY] += job->ran.overlay_us;
+	job->staged.us[PLACE_IMAGE] += job->ran.image_us;
 	COUNTER_ADD(worker->slot, output_log_truncated, job->ran.stdout_cut + job->ran.stderr_cut);
 	job->outcome->host_proc = job->ran.host_proc && !worker->host_proc_said;
 	worker->host_proc_said = worker->host_proc_said || job->ran.host_proc;
@@ -302,24 +304,28 @@ sandbox_give_back(struct job *job)
 
 /*
  * The input tree into a sandbox, and the action to its end.  Where the system refuses the overlay
- * after all, nothing of the action has run: it gets a sandbox without.
+ * or the image after all, nothing of the action has run: it gets a sandbox without.
  */
 static enum job_status
 stage_and_execute(struct job *job)
 {
 	struct job_worker *worker = job->worker;
-	enum job_status status = stage(job);
+	enum job_status status;
+	enum place_way way = PLACE_OVERLAY;
 
-	if (status == JOB_OK)
+	for (;;) {
+		status = stage(job);
+		if (status != JOB_OK)
+			return status;
 		status = execute(job);
-	if (status != JOB_FAILED || !job->staged.has_overlay ||
-	    runner_overlay_error(worker->runner) == 0)
-		return status;
-	stage_overlay_failed(worker->stager, &job->staged, runner_overlay_error(worker->runner));
-	sandbox_give_back(job);
-	job->stage.no_overlay = true;
-	status = stage(job);
-	return status == JOB_OK ? execute(job) : status;
+		int error = status == JOB_FAILED ? runner_refused(worker->runner, &way) : 0;
+		bool *without = way == PLACE_IMAGE ? &job->stage.no_image : &job->stage.no_overlay;
+		if (error == 0 || *without)
+			return status;
+		stage_mount_failed(worker->stager, &job->staged, way, error);
+		sandbox_give_back(job);
+		*without = true;
+	}
 }
 
 /* What is to be staged, as the client and the kind say; a kind that is looked at has its name. */
@@ -361,7 +367,7 @@ execute_as_writer(struct job *job)
 	COUNTER_ADD(worker->slot, kinds_tried, 1);
 	sandbox_give_back(job);
 	job->stage.guard_off = true;
-	job->stage.no_overlay = false;
+	job->stage.no_overlay = job->stage.no_image = false;
 	status = stage_and_execute(job);
 	if (status != JOB_OK || job->ran.timed_out || !job->staged.has_overlay)
 		return status;

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "workers/image_linux.h"
 #include "workers/overlay_linux.h"
 
 enum { MOUNT_LOCKED_DOWN = MS_NOSUID | MS_NODEV };
@@ -112,12 +113,13 @@ run_hide(const struct host_config *config)
 }
 
 static int
-bind_place(int state_fd, int root_fd, const struct stage_bind *bind, uint32_t *step)
+bind_place(struct run_init *init, int root_fd, int image_fd, const struct stage_bind *bind)
 {
+	uint32_t *step = &init->report.step;
 	int source_fd, target_fd = -1, tree_fd = -1, rc = 0;
 
 	*step = RUN_STEP_SOURCE;
-	source_fd = mounts_open_beneath(state_fd, bind->source);
+	source_fd = mounts_open_beneath(bind->in_image ? image_fd : init->state_fd, bind->source);
 	if (source_fd < 0)
 		return source_fd;
 	tree_fd = tree_clone(source_fd); /* read-only as the host is by now */
@@ -141,7 +143,7 @@ out:
 }
 
 static int
-binds_place(struct run_init *init)
+binds_place(struct run_init *init, int image_fd)
 {
 	const struct run_request *request = init->request;
 	int root_fd, rc = 0;
@@ -153,7 +155,7 @@ binds_place(struct run_init *init)
 		return -errno;
 	for (size_t i = 0; i < request->bind_count && rc == 0; i++) {
 		init->report.bind = (uint32_t)i;
-		rc = bind_place(init->state_fd, root_fd, &request->binds[i], &init->report.step);
+		rc = bind_place(init, root_fd, image_fd, &request->binds[i]);
 	}
 	close(root_fd);
 	return rc;
@@ -275,8 +277,13 @@ int
 mounts_finish(struct run_init *init)
 {
 	uint64_t began_us = clock_monotonic_us();
-	int tree_fd, rc;
+	int tree_fd, image_fd = -1, rc;
 
+	if (init->request->image != NULL) {
+		STEP(IMAGE, image_fd = image_attach(init));
+		init->report.image_us = clock_monotonic_us() - began_us;
+		began_us = clock_monotonic_us();
+	}
 	if (init->request->overlay != NULL) {
 		STEP(OVERLAY, overlay_attach(init));
 		init->report.overlay_us = clock_monotonic_us() - began_us;
@@ -286,9 +293,11 @@ mounts_finish(struct run_init *init)
 		close(tree_fd);
 	}
 	began_us = clock_monotonic_us();
-	STEP(SOURCE, binds_place(init));
+	STEP(SOURCE, binds_place(init, image_fd));
 	if (init->request->bind_count > 0)
 		init->report.bind_us = clock_monotonic_us() - began_us;
+	if (image_fd >= 0)
+		close(image_fd);
 	close(init->state_fd);
 	init->state_fd = -1;
 	return 0;

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "workers/cost.h"
 #include "workers/probe_os.h"
 #include "workers/run.h"
 
@@ -195,6 +196,28 @@ try_overlay(const struct host_config *config, struct probe *probe)
 }
 
 static void
+try_image(const struct host_config *config, struct probe *probe)
+{
+	struct probe_way *way = &probe->ways[PLACE_IMAGE];
+	struct error_text err = {""};
+
+	if (probe->best_isolation != ISOLATION_ROOT) {
+		if (way->why[0] == '\0')
+			strlcpy(way->why, "needs root: only root may mount EROFS", sizeof way->why);
+		way->error = way->error != 0 ? way->error : EPERM;
+		return;
+	}
+	int rc = run_try_image(config, &way->us, &err);
+	way_says(way, rc, "%s an action whose inputs are in an EROFS image",
+	    rc == 0 ? "ran" : "running");
+	if (rc == 0)
+		return;
+	if (err.text[0] != '\0')
+		strlcpy(way->why, err.text, sizeof way->why);
+	probe_explain_image(probe->volume, way);
+}
+
+static void
 choose_best(struct probe *probe)
 {
 	probe->best_isolation = ISOLATION_NONE;
@@ -212,7 +235,7 @@ mark_unneeded(struct probe *probe)
 {
 	struct probe_way *isolation = probe->isolation, *ways = probe->ways;
 
-	ways[PLACE_IMAGE].unneeded = true;
+	ways[PLACE_IMAGE].unneeded = !ways[PLACE_IMAGE].works && ways[PLACE_HARDLINK].works;
 	ways[PLACE_OVERLAY].unneeded = !ways[PLACE_OVERLAY].works && ways[PLACE_COPY].works;
 	ways[PLACE_REFLINK].unneeded =
 	    !ways[PLACE_REFLINK].works && ways[PLACE_HARDLINK].works && ways[PLACE_COPY].works;
@@ -241,6 +264,23 @@ read_limits(int state_fd, struct probe *probe)
 	if (uname(&uts) == 0)
 		snprintf(probe->kernel, sizeof probe->kernel, "%.32s %.64s %.24s", uts.sysname,
 		    uts.release, uts.machine);
+}
+
+static void
+measure_costs(const struct host_config *config, struct probe *probe)
+{
+	char name[64], path[sizeof config->state_dir + sizeof name];
+	int dirfd = -1;
+
+	cost_default(&probe->costs);
+	fs_temp_name("probe", name, sizeof name);
+	snprintf(path, sizeof path, "%s/%s", config->state_dir, name);
+	if (fs_mkdir(config->state_fd, name, 0700) == 0 &&
+	    fs_open_beneath(config->state_fd, name, &dirfd) == 0) {
+		cost_measure(dirfd, path, probe->ways[PLACE_IMAGE].works, &probe->costs);
+		close(dirfd);
+	}
+	fs_remove_tree(config->state_fd, name);
 }
 
 /* All tries below one directory, which goes away with what they left. */
@@ -290,6 +330,8 @@ probe_run(const struct host_config *config, struct probe *ret_probe)
 	try_isolation(config, ISOLATION_NONE, probe);
 	choose_best(probe);
 	try_overlay(config, probe);
+	try_image(config, probe);
+	measure_costs(config, probe);
 	mark_unneeded(probe);
 }
 
@@ -297,6 +339,7 @@ static const enum place_way engine_way[ENGINE_COUNT] = {
     [ENGINE_AUTO] = PLACE_COPY,
     [ENGINE_BIND] = PLACE_BIND,
     [ENGINE_OVERLAY] = PLACE_OVERLAY,
+    [ENGINE_IMAGE] = PLACE_IMAGE,
     [ENGINE_CLONEFILE] = PLACE_CLONEFILE,
     [ENGINE_REFLINK] = PLACE_REFLINK,
     [ENGINE_HARDLINK] = PLACE_HARDLINK,
@@ -325,7 +368,8 @@ probe_choose(const struct probe *probe, const struct host_config *config,
 		    &probe->isolation[isolation], why, why_size);
 	if (!way->works)
 		return refuse("--engine", engine_names[config->engine], way, why, why_size);
-	if ((config->engine == ENGINE_BIND || config->engine == ENGINE_OVERLAY) &&
+	if ((config->engine == ENGINE_BIND || config->engine == ENGINE_OVERLAY ||
+		config->engine == ENGINE_IMAGE) &&
 	    isolation == ISOLATION_NONE) {
 		snprintf(why, why_size,
 		    "--engine %s: needs a mount namespace, and --isolation is none%s",

@@ -13,6 +13,7 @@
 
 #include "base/host_config.h"
 #include "shm/counters.h"
+#include "workers/cost.h"
 
 struct probe_way {
 	bool works;
@@ -29,6 +30,7 @@ struct probe {
 	bool case_insensitive;
 	bool clone_is_native; /* clonefile is the system's own and clones a directory in one call */
 	bool is_root;
+	struct cost_model costs;
 	char volume[32]; /* file system type of the state directory */
 	unsigned long long links_max; /* 0: not met in the try (1,000 links) */
 	unsigned long long free_bytes, free_inodes;

@@ -46,6 +46,11 @@ probe_explain_reflink(const char *volume, struct probe_way *way)
 	    way->remedy, sizeof way->remedy, "%s copies bytes instead; APFS shares them", volume);
 }
 
+void
+probe_explain_image(const char *volume, struct probe_way *way)
+{
+}
+
 bool
 probe_clone_is_native(void)
 {

@@ -59,9 +59,8 @@ probe_volume(int fd, char *name, size_t size)
 	snprintf(name, size, "type %#lx", (unsigned long)fs.f_type);
 }
 
-/* Own namespaces, where a plain user is root too. */
-static int
-enter_namespaces(void)
+int
+probe_enter_namespaces(void)
 {
 	bool is_root = geteuid() == 0;
 	uid_t uid = geteuid();
@@ -111,7 +110,7 @@ try_bind(int dirfd, struct tried *tried)
 static int
 try_in_child(const char *path, struct tried *tried)
 {
-	int rc = enter_namespaces();
+	int rc = probe_enter_namespaces();
 
 	if (rc != 0) {
 		tried->bind_step = "unshare";
@@ -216,17 +215,6 @@ explain_mounts(const struct tried *tried, struct probe *probe)
 	}
 }
 
-static void
-explain_image(struct probe *probe)
-{
-	struct probe_way *image = &probe->ways[PLACE_IMAGE];
-
-	image->error = ENOTSUP;
-	snprintf(image->why, sizeof image->why,
-	    "ramet makes no images: bind and hardlink do (EROFS in the kernel: %s)",
-	    kernel_has("erofs") ? "yes" : "no");
-}
-
 void
 probe_mounts(int dirfd, const char *path, struct probe *probe)
 {
@@ -240,7 +228,6 @@ probe_mounts(int dirfd, const char *path, struct probe *probe)
 		tried.bind_step = "trying a mount";
 	}
 	explain_mounts(&tried, probe);
-	explain_image(probe);
 }
 
 void
@@ -260,6 +247,19 @@ probe_explain_overlay(const char *volume, struct probe_way *way)
 		snprintf(way->remedy, sizeof way->remedy,
 		    "keep the state directory on ext4, XFS, btrfs or tmpfs (it is on %s), with "
 		    "Linux 5.19 or later",
+		    volume);
+}
+
+void
+probe_explain_image(const char *volume, struct probe_way *way)
+{
+	if (!kernel_has("erofs"))
+		strlcpy(way->remedy, "load the kernel's EROFS module (modprobe erofs)",
+		    sizeof way->remedy);
+	else
+		snprintf(way->remedy, sizeof way->remedy,
+		    "keep the state directory on ext4, XFS or btrfs (it is on %s), with Linux 6.12 "
+		    "or later",
 		    volume);
 }
 

@@ -8,7 +8,7 @@
 void probe_volume(int fd, char *name, size_t size);
 
 /*
- * Bind and image, tried below dirfd (an empty directory of the probe's own, which it may
+ * Bind, tried below dirfd (an empty directory of the probe's own, which it may
  * fill); path is its absolute name.
  */
 void probe_mounts(int dirfd, const char *path, struct probe *probe);
@@ -17,6 +17,10 @@ void probe_mounts(int dirfd, const char *path, struct probe *probe);
 void probe_explain_isolation(enum isolation isolation, int error, struct probe_way *way);
 void probe_explain_overlay(const char *volume, struct probe_way *way);
 void probe_explain_reflink(const char *volume, struct probe_way *way);
+void probe_explain_image(const char *volume, struct probe_way *way);
 bool probe_clone_is_native(void);
+
+/* Linux: own namespaces, for a process that ends with its trial; a plain user is root there. */
+int probe_enter_namespaces(void);
 
 #endif

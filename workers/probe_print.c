@@ -49,6 +49,18 @@ print_number(const char *item, unsigned long long value, unsigned long long enou
 	print_fact(item, value >= enough, text, remedy, out);
 }
 
+static void
+print_costs(const struct cost_model *costs, FILE *out)
+{
+	char item[64], text[96];
+
+	for (int i = 0; i < COST_COUNT; i++) {
+		snprintf(item, sizeof item, "cost.%s", cost_names[i]);
+		snprintf(text, sizeof text, "%.1f us: %s", costs->ns[i] / 1e3, cost_words[i]);
+		print_fact(item, true, text, "", out);
+	}
+}
+
 int
 probe_print_json(const struct probe *probe, FILE *out)
 {
@@ -73,5 +85,6 @@ probe_print_json(const struct probe *probe, FILE *out)
 	print_number("free.bytes", probe->free_bytes, 1 << 30, "free some space", out);
 	print_number("free.inodes", probe->free_inodes, 100000,
 	    "remove files, or choose a volume with more inodes", out);
+	print_costs(&probe->costs, out);
 	return ferror(out) != 0 ? -1 : 0;
 }

@@ -47,6 +47,7 @@ static const char *const step_words[RUN_STEP_COUNT] = {
     [RUN_STEP_READ_ONLY] = "cannot make the host read-only",
     [RUN_STEP_TMP] = "cannot mount a private /tmp",
     [RUN_STEP_SANDBOX] = "cannot mount the sandbox",
+    [RUN_STEP_IMAGE] = "cannot mount an image of its inputs",
     [RUN_STEP_OVERLAY] = "cannot mount an overlay of the sandbox and a cached tree",
     [RUN_STEP_SOURCE] = "cannot open an input tree",
     [RUN_STEP_TARGET] = "cannot bind an input tree",
@@ -143,9 +144,18 @@ runner_free(struct runner *runner)
 }
 
 int
-runner_overlay_error(const struct runner *runner)
+runner_refused(const struct runner *runner, enum place_way *ret_way)
 {
-	return runner->overlay_error;
+	if (runner->refused_error != 0)
+		*ret_way = runner->refused_way;
+	return runner->refused_error;
+}
+
+static void
+note_refused(struct runner *runner, enum place_way way, int error)
+{
+	runner->refused_way = way;
+	runner->refused_error = error;
 }
 
 int
@@ -349,8 +359,10 @@ result_fill(struct run *run, struct error_text *err)
 	if (report->kind == RUN_FAILED) {
 		const char *words =
 		    report->step < RUN_STEP_COUNT ? step_words[report->step] : "cannot run";
-		if (report->step == RUN_STEP_OVERLAY)
-			run->runner->overlay_error = -report->error;
+		if (report->step == RUN_STEP_OVERLAY || report->step == RUN_STEP_IMAGE)
+			note_refused(run->runner,
+			    report->step == RUN_STEP_IMAGE ? PLACE_IMAGE : PLACE_OVERLAY,
+			    -report->error);
 		bool of_bind = report->step == RUN_STEP_SOURCE || report->step == RUN_STEP_TARGET;
 
 		if (of_bind && report->bind < run->request->bind_count)
@@ -367,6 +379,7 @@ result_fill(struct run *run, struct error_text *err)
 	result->host_proc = report->host_proc != 0;
 	result->bind_us = report->bind_us;
 	result->overlay_us = report->overlay_us;
+	result->image_us = report->image_us;
 	if (report->exec_us > run->start_us)
 		result->setup_us = report->exec_us - run->start_us;
 	return 0;
@@ -456,7 +469,7 @@ inputs_own(struct run *run, struct error_text *err)
 
 	if (rc == 0)
 		return 0;
-	run->runner->overlay_error = -rc;
+	note_refused(run->runner, PLACE_OVERLAY, -rc);
 	return error_errno(
 	    err, rc, "%s: cannot give the action its inputs as its own", run->sandbox->name);
 }
@@ -482,7 +495,7 @@ run_action(struct runner *runner, struct sandbox *sandbox, const struct run_requ
 	if (request->timeout_us != 0)
 		run.deadline_us = run.start_us + request->timeout_us;
 	logs_open(&run);
-	runner->overlay_error = 0;
+	runner->refused_error = 0;
 	rc = inputs_own(&run, err);
 	if (rc != 0)
 		return rc;

@@ -55,6 +55,7 @@ struct run_request {
 	const char *working_directory; /* relative, exists */
 	const struct stage_bind *binds;
 	size_t bind_count;
+	const char *image; /* NULL: none; relative to the state directory, where binds lie in it */
 	const struct stage_overlay *overlay; /* NULL: none; a sandbox can have one only once */
 	uint64_t timeout_us; /* 0: none */
 	int cancel_fd; /* readable: look (see cancelled); -1 none */
@@ -71,7 +72,7 @@ struct run_result {
 	uint64_t start_us, end_us; /* CLOCK_REALTIME */
 	uint64_t elapsed_us, user_us, system_us, max_rss_bytes;
 	uint64_t setup_us; /* of elapsed_us, until the program was executed */
-	uint64_t bind_us, overlay_us; /* of setup_us, until these were mounted */
+	uint64_t bind_us, overlay_us, image_us; /* of setup_us, until these were mounted */
 };
 
 struct runner;
@@ -82,16 +83,19 @@ void runner_free(struct runner *runner);
 int run_action(struct runner *runner, struct sandbox *sandbox, const struct run_request *request,
     struct run_result *ret_result, struct error_text *err);
 /*
- * When run_action failed because its overlay could not be mounted: the errno, else 0.  Then nothing
- * of the action has run, and it can be staged another way.
+ * When run_action failed because its overlay or image could not be mounted: the errno and which of
+ * the two, else 0.  Then nothing of the action has run, and it can be staged another way.
  */
-int runner_overlay_error(const struct runner *runner);
+int runner_refused(const struct runner *runner, enum place_way *ret_way);
 int runner_rest_ms(const struct runner *runner);
 void runner_rest(struct runner *runner);
 
 /* A real try of an overlay: an action in it writes to, deletes and adds inputs. */
 int run_try_overlay(const struct host_config *config, enum isolation isolation, double *ret_us,
     struct error_text *err);
+
+/* A real try of an image, as root: an action reads an input that lies in one. */
+int run_try_image(const struct host_config *config, double *ret_us, struct error_text *err);
 
 /* A real try of an isolation with /bin/true-like work, for probe.h: 0 or -errno. */
 int run_try_isolation(const struct host_config *config, enum isolation isolation, double *ret_us,

@@ -47,7 +47,8 @@ struct runner {
 	struct slot *slot;
 	int null_fd;
 	int map_fd, own_fd; /* overlay_linux.h; -1: none */
-	int overlay_error; /* of the last run_action: errno of its overlay, 0 if that is not it */
+	enum place_way refused_way; /* of the last run_action: what could not be mounted, */
+	int refused_error; /* and its errno; 0: that is not it */
 	sigset_t ignored; /* signals that we ignore and an action must not */
 	char *log_buffer;
 	struct run_child ready; /* the init that waits for an action */
@@ -63,6 +64,7 @@ enum run_step {
 	RUN_STEP_READ_ONLY,
 	RUN_STEP_TMP,
 	RUN_STEP_SANDBOX,
+	RUN_STEP_IMAGE,
 	RUN_STEP_OVERLAY,
 	RUN_STEP_SOURCE,
 	RUN_STEP_TARGET,
@@ -87,7 +89,7 @@ struct run_report {
 	int32_t process_group; /* RUN_STARTED without namespaces */
 	uint64_t exec_us; /* CLOCK_MONOTONIC when the program was executed */
 	uint64_t user_us, system_us, max_rss_bytes;
-	uint64_t bind_us, overlay_us;
+	uint64_t bind_us, overlay_us, image_us;
 	uint32_t host_proc; /* no fresh /proc could be mounted */
 	uint32_t ordered; /* it had its order: what it says is about the action */
 	uint32_t alone; /* RUN_ENDED: the init has no child left, so nothing of the action lives */

@@ -154,6 +154,11 @@ order_write(
 	copy->env = order_strings(order, request->env);
 	copy->working_directory = order_string(order, request->working_directory);
 	copy->binds = order_binds(order, request->binds, request->bind_count);
+	if (request->image != NULL) {
+		copy->image = order_string(order, request->image);
+		if (copy->image == NULL)
+			return false;
+	}
 	if (request->overlay != NULL) {
 		copy->overlay = order_overlay(order, request->overlay);
 		if (copy->overlay == NULL)

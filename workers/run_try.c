@@ -9,6 +9,10 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "cas/hash.h"
+#include "cas/reapi.h"
+#include "cas/store.h"
+#include "workers/image.h"
 #include "workers/run.h"
 #include "workers/run_internal.h"
 
@@ -129,6 +133,112 @@ trial_overlay_run(
 	return trial_lower_check(sandbox, err);
 }
 
+/* A blob that nobody else has, where the CAS would have it. */
+static int
+trial_blob_make(int state_fd, const char *text, struct digest *ret_digest, char *path)
+{
+	int rc = hash_bytes(text, strlen(text), ret_digest);
+	char name[CAS_NAME_SIZE];
+
+	if (rc != 0)
+		return rc;
+	memcpy(path, "cas/", 4);
+	memcpy(path + 4, cas_blob_name(ret_digest, false, name), sizeof(name));
+	path[6] = '\0';
+	rc = fs_mkdir_path(state_fd, path, 0755);
+	path[6] = '/';
+	return rc == 0 ? fs_write_atomic(state_fd, path, text, strlen(text), 0444) : rc;
+}
+
+/* in/ with one file, f. */
+static int
+trial_image_make(int dirfd, const struct digest *digest, struct error_text *err)
+{
+	struct arena *arena = arena_new();
+	struct tree_dir *root = arena_alloc(arena, sizeof(*root));
+	struct tree_dir *in = arena_alloc(arena, sizeof(*in));
+	uint8_t *bytes;
+	size_t len;
+
+	in->message = REAPI_NEW(arena, directory);
+	in->message->files = arena_alloc(arena, sizeof(ReapiFileNode *));
+	in->message->files[0] = REAPI_NEW(arena, file_node);
+	in->message->files[0]->name = arena_strdup(arena, "f");
+	in->message->files[0]->digest = reapi_digest_new(arena, digest);
+	in->message->n_files = 1;
+	in->totals = (struct index_tree){.files = 1, .directories = 1};
+	in->children_read = root->children_read = true;
+	root->message = REAPI_NEW(arena, directory);
+	root->message->directories = arena_alloc(arena, sizeof(ReapiDirectoryNode *));
+	root->message->directories[0] = REAPI_NEW(arena, directory_node);
+	root->message->directories[0]->name = arena_strdup(arena, "in");
+	root->message->directories[0]->digest = reapi_digest_new(arena, &digest_empty);
+	root->message->n_directories = 1;
+	root->children = arena_alloc(arena, sizeof(struct tree_dir *));
+	root->children[0] = in;
+	root->totals.directories = 1;
+	tree_totals_add(root, in);
+	int rc = image_encode(arena, root, geteuid(), getegid(), &bytes, &len, err);
+	if (rc == 0)
+		rc = fs_write_atomic(dirfd, "image", bytes, len, 0444);
+	arena_free(arena);
+	return rc;
+}
+
+static int
+trial_image_act(
+    struct runner *runner, struct sandbox *sandbox, double *ret_us, struct error_text *err)
+{
+	char program[] = "sh", flag[] = "-c", target[] = "in", image[96],
+	     path[] = "PATH=/usr/bin:/bin:/run/current-system/sw/bin";
+	char script[] = "read -r text <in/f && test \"$text\" = \"$0\" && ! echo >in/new";
+	char text[64];
+	char *const argv[] = {program, flag, script, text, NULL};
+	char *const env[] = {path, NULL};
+	struct stage_bind bind = {
+	    .target = target, .source = target, .is_directory = true, .in_image = true};
+	struct run_request request = {.argv = argv,
+	    .env = env,
+	    .working_directory = "",
+	    .image = image,
+	    .binds = &bind,
+	    .bind_count = 1,
+	    .timeout_us = 10000000,
+	    .cancel_fd = -1};
+	struct run_result result;
+
+	strlcpy(text, sandbox->name, sizeof(text));
+	snprintf(image, sizeof(image), "sandboxes/%s/image", sandbox->name);
+	if (mkdirat(sandbox->rootfd, target, MOUNT_POINT_DIRECTORY_MODE) != 0)
+		return error_errno(err, -errno, "image: cannot make a mount point");
+	int rc = run_action(runner, sandbox, &request, &result, err);
+	if (rc != 0)
+		return rc;
+	if (result.exit_code != 0)
+		return error_set(err, -EIO, "image: an action could not read an input in it");
+	*ret_us = (double)result.setup_us;
+	return 0;
+}
+
+static int
+trial_image_run(
+    struct runner *runner, struct sandbox *sandbox, double *ret_us, struct error_text *err)
+{
+	int state_fd = runner->config->state_fd;
+	char path[4 + CAS_NAME_SIZE], text[80];
+	struct digest digest;
+
+	snprintf(text, sizeof(text), "%s\n", sandbox->name);
+	int rc = trial_blob_make(state_fd, text, &digest, path);
+	if (rc == 0)
+		rc = trial_image_make(sandbox->dirfd, &digest, err);
+	if (rc != 0)
+		return error_errno(err, rc, "image: cannot make one");
+	rc = trial_image_act(runner, sandbox, ret_us, err);
+	(void)unlinkat(state_fd, path, 0);
+	return rc;
+}
+
 /* The second run counts: the first pays for what is made once. */
 static int
 trial_run(struct runner *runner, struct sandbox *sandbox, double *ret_us, struct error_text *err)
@@ -233,6 +343,12 @@ run_try_isolation(const struct host_config *config, enum isolation isolation, do
 	if (isolation == ISOLATION_ROOT && geteuid() != 0)
 		return error_set(err, -EPERM, "needs root");
 	return try_in_child(config, isolation, trial_run, ret_us, err);
+}
+
+int
+run_try_image(const struct host_config *config, double *ret_us, struct error_text *err)
+{
+	return try_in_child(config, ISOLATION_ROOT, trial_image_run, ret_us, err);
 }
 
 int

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,14 +14,17 @@
 #include "base/fault.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "shm/wanted.h"
 #include "workers/stage_internal.h"
 
 static int
-open_trees(int state_fd, int *ret_fd)
+open_folder(int state_fd, const char *name, int *ret_fd, struct error_text *err)
 {
-	int rc = fs_mkdir(state_fd, "trees", 0755);
+	int rc = fs_mkdir(state_fd, name, 0755);
 
-	return rc != 0 ? rc : fs_open_beneath(state_fd, "trees", ret_fd);
+	if (rc == 0)
+		rc = fs_open_beneath(state_fd, name, ret_fd);
+	return rc == 0 ? 0 : error_errno(err, rc, "%s: cannot open this folder of the cache", name);
 }
 
 int
@@ -32,10 +36,15 @@ stager_new(const struct stager_config *config, struct region *region, struct slo
 	if (stager == NULL)
 		return error_set(err, -ENOMEM, "staging: no memory");
 	stager->state_fd = cas_state_fd(cas);
-	int rc = open_trees(stager->state_fd, &stager->trees_fd);
+	int rc = open_folder(stager->state_fd, "trees", &stager->trees_fd, err);
+	if (rc == 0) {
+		rc = open_folder(stager->state_fd, "images", &stager->images_fd, err);
+		if (rc != 0)
+			close(stager->trees_fd);
+	}
 	if (rc != 0) {
 		free(stager);
-		return error_errno(err, rc, "trees: cannot open the directory of cached trees");
+		return rc;
 	}
 	umask(022); /* modes are given once, by mkdir and open */
 	stager->config = *config;
@@ -51,6 +60,7 @@ stager_new(const struct stager_config *config, struct region *region, struct slo
 	    .policy = stager->ways[0][0].build,
 	    .state_fd = stager->state_fd,
 	    .trees_fd = stager->trees_fd,
+	    .images_fd = stager->images_fd,
 	    .slot_number = slot_number(region, slot),
 	};
 	*ret_stager = stager;
@@ -78,27 +88,49 @@ stager_free(struct stager *stager)
 	free(stager->binds);
 	arena_free(stager->arena);
 	close(stager->trees_fd);
+	close(stager->images_fd);
 	free(stager);
 }
 
-static void
-start(struct stager *stager, const struct stage_ways *ways)
+/*
+ * Loose files from which on an overlay costs less than to place each by itself; what the action
+ * pays more to look at them is counted in.
+ */
+static unsigned
+flat_min(const struct cost_model *costs, uint32_t loose_ns)
 {
+	uint32_t touch_ns = costs->ns[COST_TOUCH_OVERLAY] * COST_TOUCHED_PERCENT / 100;
+
+	return loose_ns <= touch_ns ? UINT_MAX
+				    : costs->ns[COST_OVERLAY] / (loose_ns - touch_ns) + 1;
+}
+
+static void
+start(struct stager *stager, const struct stage_ways *ways, bool no_image)
+{
+	const struct cost_model *costs = &stager->config.probe->costs;
+	uint32_t loose_ns =
+	    costs->ns[ways->loose.order[0] == PLACE_HARDLINK ? COST_LINK : COST_COPY];
+
 	CHECK(stager->pin_count == 0);
 	placer_start(&stager->placer);
 	tree_loader_free(&stager->loader);
 	tree_loader_start(&stager->loader, stager->cas, stager->arena);
 	stager->builder.built = stager->builder.build_us = 0;
-	stager->bind_us = stager->overlay_us = 0;
+	stager->bind_us = stager->overlay_us = stager->image_us = 0;
 	stager->check_links = ways->check_links;
 	stager->planner = (struct planner){
 	    .region = stager->region,
 	    .slot = stager->slot,
 	    .loader = &stager->loader,
 	    .arena = stager->arena,
+	    .costs = costs,
+	    .loose_ns = loose_ns,
 	    .use_cached = ways->subtree != SUBTREE_FILES,
+	    .may_image = ways->image && !no_image,
+	    .only_image = ways->only_image && !no_image,
 	    .overlay_whole = ways->subtree == SUBTREE_OVERLAY,
-	    .flat_min = ways->flat_min,
+	    .flat_min = ways->flat ? flat_min(costs, loose_ns) : 0,
 	    .cached_left = SLOT_LEASES - LEASES_SPARE,
 	    .seen = stager->seen,
 	};
@@ -120,7 +152,7 @@ build_node(void *arg, struct plan_node *node)
 {
 	struct stager *stager = arg;
 
-	if (node->kind != PLAN_CACHED || node->is_pinned)
+	if (node->kind != PLAN_CACHED || node->is_pinned || node->in_image)
 		return 0;
 	int rc = tree_build(&stager->builder, node->dir, &node->pin);
 	if (rc == 1) {
@@ -174,11 +206,55 @@ plan(struct stager *stager, const struct stage_request *request, struct plan_nod
 
 /* Of the action, though its staging begins anew. */
 static void
-overlay_fell_back(struct stager *stager, int error, const char *then)
+mount_fell_back(struct stager *stager, enum place_way way, int error, const char *then)
 {
-	placer_fell_back(&stager->placer, PLACE_OVERLAY, error, then);
+	placer_fell_back(&stager->placer, way, error, then);
 	stager->placer.tally.fallbacks--;
-	stager->overlay_fallbacks++;
+	stager->mount_fallbacks++;
+}
+
+/* The janitor builds what is placed again without being cached. */
+static void
+wish(struct stager *stager, bool all)
+{
+	const struct plan_cold *cold = &stager->planner.cold;
+
+	for (size_t i = 0; i < cold->count; i++) {
+		const struct plan_node *node = cold->nodes[i];
+		if (node->kind != PLAN_CACHED || !node->in_image || !(all || node->is_again))
+			continue;
+		wanted_add(stager->slot, &node->digest);
+		COUNTER_ADD(stager->slot, trees_wished, 1);
+	}
+}
+
+/* Of the cold subtrees; when it cannot be had they are built as trees. */
+static int
+build_image(struct stager *stager)
+{
+	struct plan_image *image = stager->planner.image;
+	uint64_t start = clock_monotonic_us(), built = stager->builder.built;
+	char location[INDEX_LOCATION_SIZE];
+	struct index_pin pin;
+
+	if (image == NULL)
+		return 0;
+	int rc = stage_image_get(&stager->builder, image->dir, &pin);
+	if (rc > 0 || (rc != 0 && place_may_fall_back(-rc))) {
+		mount_fell_back(stager, PLACE_IMAGE, rc > 0 ? EBUSY : -rc, "cached trees");
+		plan_forget_image(&stager->planner);
+		return 0;
+	}
+	if (rc != 0)
+		return rc;
+	stager->pins[stager->pin_count++] = pin;
+	index_location(stager->region, &pin, location);
+	image->location = arena_strdup(stager->arena, location);
+	if (!stager->planner.only_image)
+		wish(stager, stager->builder.built == built);
+	stager->builder.built = built; /* no tree */
+	stager->image_us += clock_monotonic_us() - start;
+	return 0;
 }
 
 /*
@@ -196,8 +272,8 @@ build_lower(struct stager *stager, struct plan_node *root)
 	int rc = build_node(stager, lower);
 	if (rc != 0 || lower->is_pinned)
 		return rc;
-	overlay_fell_back(
-	    stager, EBUSY, stager->planner.overlay_whole ? "private copies" : "file by file");
+	mount_fell_back(stager, PLACE_OVERLAY, EBUSY,
+	    stager->planner.overlay_whole ? "private copies" : "file by file");
 	if (stager->planner.overlay_whole)
 		return 1;
 	plan_forget_lower(&stager->planner, root);
@@ -212,6 +288,8 @@ place(struct stager *stager, const struct stage_ways *ways, struct plan_node *ro
 	struct place_cursor cursor;
 
 	int rc = build_lower(stager, root);
+	if (rc == 0)
+		rc = build_image(stager);
 	if (rc == 0)
 		rc = plan_each(root, build_node, stager);
 	if (rc != 0)
@@ -250,12 +328,13 @@ count(struct stager *stager, struct stage_report *report)
 {
 	const struct place_tally *tally = &stager->placer.tally;
 	struct slot *slot = stager->slot;
-	uint64_t place_us = report->elapsed_us - stager->bind_us - stager->overlay_us;
+	uint64_t place_us =
+	    report->elapsed_us - stager->bind_us - stager->overlay_us - stager->image_us;
 
 	report->directories_made = tally->directories;
 	report->subtrees_built = stager->builder.built;
-	report->fallbacks = tally->fallbacks + stager->overlay_fallbacks;
-	stager->overlay_fallbacks = 0;
+	report->fallbacks = tally->fallbacks + stager->mount_fallbacks;
+	stager->mount_fallbacks = 0;
 	for (int way = 0; way < PLACE_WAY_COUNT; way++) {
 		report->files[way] += tally->files[way];
 		report->bytes[way] += tally->bytes[way];
@@ -267,6 +346,7 @@ count(struct stager *stager, struct stage_report *report)
 	}
 	report->us[PLACE_BIND] = stager->bind_us;
 	report->us[PLACE_OVERLAY] = stager->overlay_us;
+	report->us[PLACE_IMAGE] = stager->image_us;
 	if (tally->files_all > tally->empty_files)
 		report->us[main_way(tally)] = place_us;
 	COUNTER_ADD(slot, stage_trees, 1);
@@ -279,13 +359,13 @@ count(struct stager *stager, struct stage_report *report)
 
 /* 1: not by overlay now; nothing is in the sandbox yet. */
 static int
-compose(struct stager *stager, const struct stage_request *request, bool no_overlay,
+compose(struct stager *stager, const struct stage_request *request, bool no_overlay, bool no_image,
     struct sandbox *sandbox, struct stage_report *report, struct error_text *err)
 {
 	const struct stage_ways *ways = &stager->ways[request->guard_off][no_overlay];
 	struct plan_node *root;
 
-	start(stager, ways);
+	start(stager, ways, no_image);
 	int rc = plan(stager, request, &root, err);
 	if (rc == 0 && stager->loader.missing_count > 0)
 		rc = tell_missing(stager, report, err);
@@ -301,18 +381,25 @@ out:
 	return rc;
 }
 
+static bool
+may_mount(const struct stager *stager, enum place_way way)
+{
+	return stager->mount_failures[way] < MOUNT_FAILURES_MAX;
+}
+
 int
 stage_compose(struct stager *stager, const struct stage_request *request, struct sandbox *sandbox,
     struct stage_report *ret_report, struct error_text *err)
 {
-	bool no_overlay = request->no_overlay || stager->overlay_failures >= OVERLAY_FAILURES_MAX;
+	bool no_overlay = request->no_overlay || !may_mount(stager, PLACE_OVERLAY);
+	bool no_image = request->no_image || !may_mount(stager, PLACE_IMAGE);
 	struct stage_report report = {0};
 	uint64_t began = clock_monotonic_us();
 
 	memset(ret_report, 0, sizeof *ret_report);
-	int rc = compose(stager, request, no_overlay, sandbox, &report, err);
+	int rc = compose(stager, request, no_overlay, no_image, sandbox, &report, err);
 	if (rc > 0)
-		rc = compose(stager, request, true, sandbox, &report, err);
+		rc = compose(stager, request, true, no_image, sandbox, &report, err);
 	if (rc != 0) {
 		ret_report->missing = report.missing;
 		ret_report->missing_count = report.missing_count;
@@ -321,6 +408,8 @@ stage_compose(struct stager *stager, const struct stage_request *request, struct
 	report.elapsed_us = clock_monotonic_us() - began;
 	report.binds = stager->binds;
 	report.bind_count = stager->bind_count;
+	if (stager->planner.image != NULL)
+		report.image = stager->planner.image->location;
 	count(stager, &report);
 	*ret_report = report;
 	CRASH_POINT(staged);
@@ -331,17 +420,19 @@ bool
 stager_has_overlay(const struct stager *stager)
 {
 	return stager->ways[true][false].subtree == SUBTREE_OVERLAY &&
-	    stager->overlay_failures < OVERLAY_FAILURES_MAX;
+	    may_mount(stager, PLACE_OVERLAY);
 }
 
 void
-stage_overlay_failed(struct stager *stager, struct stage_report *report, int error)
+stage_mount_failed(
+    struct stager *stager, struct stage_report *report, enum place_way way, int error)
 {
 	report->has_overlay = false;
-	overlay_fell_back(stager, error, "another way");
-	if (++stager->overlay_failures == OVERLAY_FAILURES_MAX)
-		log_warn("staging: overlay failed %d times in a row; this worker does without",
-		    OVERLAY_FAILURES_MAX);
+	report->image = NULL;
+	mount_fell_back(stager, way, error, "another way");
+	if (++stager->mount_failures[way] == MOUNT_FAILURES_MAX)
+		log_warn("staging: %s failed %d times in a row; this worker does without",
+		    place_way_names[way], MOUNT_FAILURES_MAX);
 }
 
 int
@@ -354,9 +445,12 @@ stage_release(struct stager *stager, struct stage_report *report, struct error_t
 			counter_stage_time(stager->slot, (enum place_way)way, report->us[way]);
 	memset(report->us, 0, sizeof report->us);
 	if (report->has_overlay)
-		stager->overlay_failures = 0;
+		stager->mount_failures[PLACE_OVERLAY] = 0;
+	if (report->image != NULL)
+		stager->mount_failures[PLACE_IMAGE] = 0;
 	give_back(stager);
 	report->has_overlay = false;
+	report->image = NULL;
 	report->binds = NULL;
 	report->missing = NULL;
 	report->bind_count = report->missing_count = 0;

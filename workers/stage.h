@@ -40,8 +40,8 @@ enum { STAGE_BINDS_MAX = 512 };
 
 struct stage_bind {
 	char *target; /* relative to the sandbox's root; an empty directory or file made for it */
-	char *source; /* relative to the state directory */
-	bool is_directory;
+	char *source; /* relative to the state directory, or to the image */
+	bool is_directory, in_image;
 };
 
 /*
@@ -68,7 +68,7 @@ struct stage_request {
 	const char *const *output_directories; /* made, and part of the spine themselves */
 	size_t output_directory_count;
 	bool guard_off; /* the action may write into its inputs: an overlay or private copies */
-	bool no_overlay; /* mounting one has just failed */
+	bool no_overlay, no_image; /* mounting one has just failed */
 };
 
 struct stage_report {
@@ -81,6 +81,7 @@ struct stage_report {
 	uint64_t us[PLACE_WAY_COUNT];
 	struct stage_bind *binds; /* the stager's, until stage_release or the next stage_compose */
 	size_t bind_count;
+	const char *image; /* likewise: what binds in_image are in; NULL: none */
 	bool has_overlay;
 	struct stage_overlay overlay; /* likewise */
 	struct digest *missing; /* likewise */
@@ -115,9 +116,11 @@ int stage_release(struct stager *stager, struct stage_report *report, struct err
 bool stager_has_overlay(const struct stager *stager);
 
 /*
- * The overlay of the action just staged could not be mounted: counted.  Then stage_release, a new
- * sandbox, and stage_compose once more with no_overlay.
+ * The overlay or the image (PLACE_OVERLAY, PLACE_IMAGE) of the action just staged could not be
+ * mounted: counted.  Then stage_release, a new sandbox, and stage_compose once more with no_overlay
+ * or no_image.
  */
-void stage_overlay_failed(struct stager *stager, struct stage_report *report, int error);
+void stage_mount_failed(
+    struct stager *stager, struct stage_report *report, enum place_way way, int error);
 
 #endif

@@ -6,25 +6,23 @@
 
 #include "workers/place.h"
 #include "workers/stage.h"
+#include "workers/stage_image.h"
 #include "workers/stage_plan.h"
+#include "workers/stage_policy.h"
 #include "workers/tree_build.h"
 
 /* How a cached tree gets into the sandbox. */
 enum subtree_way { SUBTREE_BIND, SUBTREE_CLONE, SUBTREE_FILES, SUBTREE_OVERLAY };
 
-/*
- * From so many files on, one mount costs less than to place them one by one (measured: 0.6 ms
- * against 12 us for a link, and 40-300 us for a copy or a bind where links are not safe).
- */
-enum { FLAT_LINKS_MIN = 64, FLAT_COPIES_MIN = 8 };
-enum { FILE_BIND_BYTES_MIN = 64 << 10, LEASES_SPARE = 6, OVERLAY_FAILURES_MAX = 3 };
+enum { FILE_BIND_BYTES_MIN = 64 << 10, LEASES_SPARE = 6, MOUNT_FAILURES_MAX = 3 };
 
 struct stage_ways {
 	enum subtree_way subtree;
 	struct place_policy build; /* cached trees */
 	struct place_policy loose; /* files of the spine, and subtrees placed file by file */
 	struct place_policy own; /* inputs that are outputs too */
-	unsigned flat_min; /* loose files that make a directory of the spine large; 0: none is */
+	bool flat; /* large directories of the spine may be below an overlay */
+	bool image, only_image; /* cold subtrees may be in an image; every subtree is */
 	bool bind_files; /* large loose files as read-only binds */
 	uid_t spine_owner;
 	bool check_links;
@@ -36,21 +34,22 @@ struct stager {
 	struct slot *slot;
 	struct cas *cas;
 	struct arena *arena; /* of the action being staged */
-	int state_fd, trees_fd;
+	int state_fd, trees_fd, images_fd;
 	struct placer placer;
 	struct tree_builder builder;
 	struct tree_loader loader;
 	struct planner planner;
 	struct stage_ways ways[2][2]; /* guarded, and with guard off; the same without overlay */
-	unsigned overlay_fallbacks; /* not yet in an action's report */
-	unsigned overlay_failures; /* one after the other; at OVERLAY_FAILURES_MAX none is tried */
+	unsigned mount_fallbacks; /* not yet in an action's report */
+	/* By way, one after the other; at MOUNT_FAILURES_MAX none is tried. */
+	unsigned mount_failures[PLACE_WAY_COUNT];
 	struct plan_seen seen[PLAN_SEEN];
 
 	struct index_pin pins[SLOT_LEASES];
 	unsigned pin_count;
 	struct stage_bind *binds;
 	size_t bind_count, bind_room;
-	uint64_t bind_us, overlay_us;
+	uint64_t bind_us, overlay_us, image_us;
 	bool check_links;
 };
 

@@ -92,6 +92,26 @@ place_bound(
 	return 0;
 }
 
+/* A cold subtree: a part of the image, by the name of its digest. */
+static int
+place_in_image(
+    struct stager *stager, int dirfd, const struct plan_node *node, struct stage_report *report)
+{
+	uint64_t start = clock_monotonic_us();
+	char name[DIGEST_TEXT_SIZE];
+
+	int rc = place_mount_directory(&stager->placer, dirfd, node->name);
+	if (rc == 0) {
+		rc = add_bind(stager, node->path, index_tree_name(&node->digest, name), true);
+		if (rc != 0)
+			return placer_failed(&stager->placer, rc, "note its bind", node->name);
+		stager->binds[stager->bind_count - 1].in_image = true;
+		count_subtree(report, PLACE_IMAGE, &node->dir->totals);
+	}
+	stager->image_us += clock_monotonic_us() - start;
+	return rc;
+}
+
 static int
 clone_tree(struct stager *stager, int dirfd, const char *location, const char *name)
 {
@@ -249,6 +269,8 @@ static int
 place_node(struct stager *stager, const struct stage_ways *ways, struct place_cursor *cursor,
     const struct plan_node *node, struct stage_report *report)
 {
+	if (node->in_image)
+		return place_in_image(stager, cursor->fd, node, report);
 	switch (node->kind) {
 	case PLAN_SPINE:
 	case PLAN_COMPOSED:

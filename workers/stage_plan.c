@@ -6,10 +6,6 @@
 #include "base/check.h"
 #include "cas/directory.h"
 
-/* About what these cost, in microseconds (measured; a cost model of the host's own can replace
- * them). */
-enum { LINK_US = 12, BIND_US = 25, COMPOSED_FILES_MIN = 32 };
-
 enum { PLAN_NODES_MAX = 1 << 20 };
 
 static int plan_directory(
@@ -43,11 +39,19 @@ node_new(struct planner *planner, struct plan_node *parent, const char *name)
 	return node;
 }
 
-/* Files below those children of a Directory that are cached. */
+/* Of a tree placed file by file. */
 static uint64_t
-cached_files(const struct planner *planner, const ReapiDirectory *message)
+files_ns(const struct planner *planner, const struct index_tree *tree, uint32_t file_ns)
 {
-	uint64_t files = 0;
+	return (uint64_t)tree->files * file_ns +
+	    (uint64_t)(tree->directories + tree->symlinks) * planner->costs->ns[COST_DIRECTORY];
+}
+
+/* What linking those children of a Directory would cost that are cached. */
+static uint64_t
+cached_ns(const struct planner *planner, const ReapiDirectory *message)
+{
+	uint64_t ns = 0;
 
 	for (size_t i = 0; i < message->n_directories; i++) {
 		struct digest digest;
@@ -56,9 +60,22 @@ cached_files(const struct planner *planner, const ReapiDirectory *message)
 		if (reapi_digest_get(message->directories[i]->digest, &digest) == 0 &&
 		    index_find(planner->region, &digest, &entry) == 0 &&
 		    index_read(planner->region, entry, &info) == 0 && info.state == INDEX_READY)
-			files += info.tree.files;
+			ns += files_ns(planner, &info.tree, planner->costs->ns[COST_LINK]);
 	}
-	return files;
+	return ns;
+}
+
+static struct plan_seen *
+seen_find(const struct planner *planner, const struct digest *digest)
+{
+	struct plan_seen *seen;
+	uint64_t word;
+
+	memcpy(&word, digest->hash, sizeof word);
+	seen = &planner->seen[word % PLAN_SEEN];
+	if (seen->digest != word)
+		*seen = (struct plan_seen){.digest = word};
+	return seen;
 }
 
 /* Composing it once more costs less than all of its links, and so did all the times before. */
@@ -66,20 +83,23 @@ static bool
 worth_composing(const struct planner *planner, const struct tree_dir *dir)
 {
 	const ReapiDirectory *message = dir->message;
+	const uint32_t *ns = planner->costs->ns;
+	uint64_t parts_ns, whole_ns, spent_ns;
 	struct plan_seen *seen;
-	uint64_t word, cached;
 
 	if (message->n_directories == 0 || message->n_directories >= planner->cached_left)
 		return false;
-	cached = cached_files(planner, message);
-	if (cached < COMPOSED_FILES_MIN)
+	whole_ns = cached_ns(planner, message);
+	parts_ns = (uint64_t)message->n_directories * ns[COST_BIND];
+	if (whole_ns <= parts_ns)
 		return false;
-	memcpy(&word, dir->digest.hash, sizeof word);
-	seen = &planner->seen[word % PLAN_SEEN];
-	if (seen->digest != word)
-		*seen = (struct plan_seen){.digest = word};
-	seen->spent_us += (uint32_t)(message->n_directories * BIND_US + message->n_files * LINK_US);
-	return seen->spent_us <= (cached + message->n_files) * LINK_US;
+	seen = seen_find(planner, &dir->digest);
+	spent_ns = seen->spent_ns + parts_ns + message->n_files * (uint64_t)ns[COST_LINK];
+	if (spent_ns > whole_ns + message->n_files * (uint64_t)ns[COST_LINK])
+		return false;
+	if (!planner->look_only)
+		seen->spent_ns = (uint32_t)(spent_ns > UINT32_MAX ? UINT32_MAX : spent_ns);
+	return true;
 }
 
 static int
@@ -94,6 +114,39 @@ plan_composed(
 	return rc;
 }
 
+/* To be placed for the first time; a tree of its own unless even its bind would cost as much. */
+static void
+plan_cold(struct planner *planner, struct plan_node *node)
+{
+	const uint32_t *ns = planner->costs->ns;
+	const struct index_tree *totals = &node->dir->totals;
+	uint64_t loose_ns = files_ns(planner, totals, planner->loose_ns);
+	struct plan_seen *seen = seen_find(planner, &node->digest);
+
+	node->is_again = seen->was_cold;
+	seen->was_cold = seen->was_cold || !planner->look_only;
+	plan_cold_add(planner, node);
+	if (planner->use_cached && planner->cached_left > 0 && loose_ns > ns[COST_BIND]) {
+		node->kind = PLAN_CACHED;
+		node->cost_ns =
+		    files_ns(planner, totals, ns[COST_LINK]) + ns[COST_TREE] + ns[COST_BIND];
+		planner->cached_left--;
+	} else {
+		node->kind = PLAN_PRIVATE;
+		node->cost_ns = loose_ns;
+	}
+}
+
+static int
+plan_whole(struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err)
+{
+	int rc = tree_load(planner->loader, &node->digest, depth, &node->dir, err);
+
+	if (rc == 0 && node->dir->message != NULL)
+		plan_cold(planner, node);
+	return rc;
+}
+
 /* A subtree that the index lacks (or another process is building). */
 static int
 plan_missed(struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err)
@@ -105,9 +158,27 @@ plan_missed(struct planner *planner, struct plan_node *node, unsigned depth, str
 		return rc;
 	if (worth_composing(planner, node->dir))
 		return plan_composed(planner, node, depth, err);
-	node->kind = PLAN_CACHED;
-	planner->cached_left--;
-	return tree_load(planner->loader, &node->digest, depth, &node->dir, err);
+	return plan_whole(planner, node, depth, err);
+}
+
+/* 0: it is cached, and held unless the plan is only looked at. */
+static int
+pin(struct planner *planner, struct plan_node *node)
+{
+	struct index_info info;
+	uint32_t entry;
+	int rc;
+
+	if (!planner->look_only) {
+		rc = index_pin(planner->region, planner->slot, &node->digest, &node->pin);
+		node->is_pinned = rc == 0;
+		return rc;
+	}
+	rc = index_find(planner->region, &node->digest, &entry);
+	if (rc == 0)
+		rc = index_read(planner->region, entry, &info);
+	node->is_pinned = rc == 0 && info.state == INDEX_READY;
+	return node->is_pinned ? 0 : -ENOENT;
 }
 
 /* A subtree that the action does not write into. */
@@ -116,18 +187,18 @@ plan_subtree(
     struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err)
 {
 	node->kind = PLAN_PRIVATE;
-	if (planner->use_cached && planner->cached_left > 0) {
-		int rc = index_pin(planner->region, planner->slot, &node->digest, &node->pin);
+	if (planner->use_cached && !planner->only_image && planner->cached_left > 0) {
+		int rc = pin(planner, node);
 		if (rc == 0) {
 			node->kind = PLAN_CACHED;
-			node->is_pinned = true;
+			node->cost_ns = planner->costs->ns[COST_BIND];
 			planner->cached_left--;
 			return 0;
 		}
 		if (rc == -ENOENT || rc == -EBUSY)
 			return plan_missed(planner, node, depth, err);
 	}
-	return tree_load(planner->loader, &node->digest, depth, &node->dir, err);
+	return plan_whole(planner, node, depth, err);
 }
 
 static int
@@ -253,8 +324,10 @@ plan_make(struct planner *planner, const struct digest *root, const struct spine
 	int rc = plan_directory(planner, node, 0, err);
 	if (rc != 0 || planner->loader->missing_count > 0)
 		return rc;
-	if (!planner->overlay_whole)
-		return planner->flat_min > 0 ? plan_flat(planner, node, err) : 0;
+	if (!planner->overlay_whole) {
+		rc = plan_image(planner, err);
+		return rc == 0 && planner->flat_min > 0 ? plan_flat(planner, node, err) : rc;
+	}
 	struct plan_node *lower = planner->lower = plan_pin(planner, root);
 	return lower->is_pinned ? 0 : tree_load(planner->loader, root, 0, &lower->dir, err);
 }
@@ -267,7 +340,7 @@ plan_pin(struct planner *planner, const struct digest *digest)
 	node->kind = PLAN_CACHED;
 	node->name = node->path = "";
 	node->digest = *digest;
-	node->is_pinned = index_pin(planner->region, planner->slot, digest, &node->pin) == 0;
+	(void)pin(planner, node);
 	return node;
 }
 

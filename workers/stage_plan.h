@@ -5,10 +5,13 @@
  * subtrees up in the index (a hit is pinned and stays unread), and reads and checks those that
  * have to be placed.  Nothing is placed here.  Everything lives in the action's arena.
  *
- * Rules of thumb for now, all in plan_subtree and worth_composing: every subtree is bound from a
- * cached tree, built if need be, while there are leases left.  A subtree that is not cached, but
- * holds directories that are (one file of it has changed), is composed of these instead, until that
- * has cost about as much as building it: then it is built.
+ * It chooses by the cost model (cost.h).  A cached subtree is bound, while there are leases left.
+ * One that is not, but holds directories that are (one file of it has changed), is composed of
+ * these, until that has cost about as much as building it.  Any other is *cold*: it is built as a
+ * cached tree and bound; or placed file by file, where even a bind would not cost less; or, with
+ * all the other cold ones, in an image (plan_image.c), where that costs less than their links.  A
+ * cold subtree that comes again is wished for (wanted.h): the janitor builds it, and it is cold no
+ * more.
  *
  * An overlay is one a plan, over the whole sandbox, so that nothing within it is another volume to
  * the action.  overlay_whole: the input tree is its lower layer, and only the spine is made.
@@ -22,6 +25,7 @@
 #include <stdint.h>
 
 #include "shm/index.h"
+#include "workers/cost.h"
 #include "workers/spine.h"
 #include "workers/stage_tree.h"
 
@@ -44,8 +48,9 @@ struct plan_node {
 	bool is_whole; /* an output, or below one */
 	struct tree_dir *dir; /* NULL: only made for an output, or a hit, unread */
 	struct digest digest;
-	bool is_pinned;
+	bool is_pinned, in_image, is_again; /* cold: in the image; seen before */
 	struct index_pin pin;
+	uint64_t cost_ns; /* as planned; of what is in an image: without it */
 	struct plan_node *first, *last, *next; /* children of SPINE and COMPOSED */
 };
 
@@ -54,7 +59,22 @@ enum { PLAN_SEEN = 1024 };
 
 struct plan_seen {
 	uint64_t digest; /* its first bytes */
-	uint32_t spent_us;
+	uint32_t spent_ns; /* on composing it */
+	bool was_cold;
+};
+
+/* Subtrees to be placed for the first time: PLAN_CACHED and not pinned, or PLAN_PRIVATE. */
+struct plan_cold {
+	struct plan_node **nodes;
+	size_t count, room;
+	uint64_t links_ns, image_ns; /* of all of them; once plan_make has looked */
+};
+
+/* Of the cold subtrees, by the names of their digests. */
+struct plan_image {
+	struct digest key; /* in the index */
+	struct tree_dir *dir; /* no blob of the store */
+	const char *location; /* once it is there */
 };
 
 struct planner {
@@ -62,10 +82,17 @@ struct planner {
 	struct slot *slot;
 	struct tree_loader *loader;
 	struct arena *arena;
+	const struct cost_model *costs;
+	uint32_t loose_ns; /* a file placed on its own */
 	bool use_cached; /* cached trees may be used and built */
+	bool may_image; /* cold subtrees may be in an image, */
+	bool only_image; /* and everything is cold and in one */
+	bool look_only; /* nothing is pinned, wished for or remembered */
 	bool overlay_whole; /* the input tree may be an overlay's lower layer */
 	unsigned flat_min; /* so many loose files and symlinks may be; 0: none may */
 	struct plan_node *lower; /* the plan's: a PLAN_CACHED beside the tree, or NULL */
+	struct plan_cold cold;
+	struct plan_image *image; /* the plan's, or NULL */
 	unsigned cached_left; /* how many more */
 	unsigned nodes; /* planned so far */
 	struct plan_seen *seen; /* PLAN_SEEN; lives with the stager */
@@ -81,12 +108,17 @@ int plan_make(struct planner *planner, const struct digest *root, const struct s
 /* Of an overlay of flat directories: their files become loose ones after all. */
 void plan_forget_lower(struct planner *planner, struct plan_node *root);
 
-/* Every node, parents first; callbacks return 0 or what ends it. */
+/* plan_image.c: sets planner->image where the cold subtrees are worth one. */
+int plan_image(struct planner *planner, struct error_text *err);
+void plan_cold_add(struct planner *planner, struct plan_node *node);
+/* The image cannot be had: what was in it is built as trees after all. */
+void plan_forget_image(struct planner *planner);
 /* plan_flat.c: sets planner->lower where the spine has large flat directories. */
 int plan_flat(struct planner *planner, struct plan_node *root, struct error_text *err);
 /* A PLAN_CACHED that is no part of the tree; pinned when the index has it. */
 struct plan_node *plan_pin(struct planner *planner, const struct digest *digest);
 
+/* Every node, parents first; callbacks return 0 or what ends it. */
 int plan_each(struct plan_node *node, int (*visit)(void *arg, struct plan_node *node), void *arg);
 
 #endif

@@ -21,13 +21,24 @@ add_way(struct place_policy *policy, enum place_way way)
 }
 
 static void
-add_private_ways(const struct stager_config *config, struct place_policy *policy)
+add_private_ways(const struct probe *probe, struct place_policy *policy)
 {
-	if (config->probe->clone_is_native && !policy->is_writable)
+	if (probe->clone_is_native && !policy->is_writable)
 		add_way(policy, PLACE_CLONEFILE);
-	if (works(config, PLACE_REFLINK))
+	if (probe->ways[PLACE_REFLINK].works)
 		add_way(policy, PLACE_REFLINK);
 	add_way(policy, PLACE_COPY);
+}
+
+void
+stage_build_policy(const struct probe *probe, struct place_policy *ret_policy)
+{
+	struct place_policy policy = {.owner = (uid_t)-1, .building = true};
+
+	if (probe->ways[PLACE_HARDLINK].works)
+		add_way(&policy, PLACE_HARDLINK);
+	add_private_ways(probe, &policy);
+	*ret_policy = policy;
 }
 
 /* A forced way comes first, works or not: what it cannot do is counted as a fall-back. */
@@ -56,7 +67,8 @@ add_forced_way(enum engine engine, struct place_policy *policy)
 static bool
 may_bind(enum engine engine)
 {
-	return engine == ENGINE_AUTO || engine == ENGINE_BIND || engine == ENGINE_OVERLAY;
+	return engine == ENGINE_AUTO || engine == ENGINE_BIND || engine == ENGINE_OVERLAY ||
+	    engine == ENGINE_IMAGE;
 }
 
 static enum subtree_way
@@ -74,7 +86,7 @@ choose_subtree(const struct stager_config *config, bool guard_off, bool no_overl
 		engine = ENGINE_AUTO;
 	if (engine == ENGINE_CLONEFILE)
 		return SUBTREE_CLONE;
-	if (engine != ENGINE_AUTO && engine != ENGINE_BIND)
+	if (engine != ENGINE_AUTO && engine != ENGINE_BIND && engine != ENGINE_IMAGE)
 		return SUBTREE_FILES;
 	if (config->isolation != ISOLATION_NONE)
 		return SUBTREE_BIND;
@@ -95,7 +107,7 @@ choose_loose(const struct stager_config *config, bool guard_off, struct stage_wa
 		return;
 	if (!guard_off && config->uid_differs && may_bind(engine) && works(config, PLACE_HARDLINK))
 		add_way(loose, PLACE_HARDLINK);
-	add_private_ways(config, loose);
+	add_private_ways(config->probe, loose);
 	loose->record = ways->check_links =
 	    !config->uid_differs && loose->order[0] == PLACE_HARDLINK;
 }
@@ -108,21 +120,18 @@ stage_ways_choose(const struct stager_config *config, bool guard_off, bool no_ov
 	enum engine engine = config->host->engine;
 
 	ways.spine_owner = config->uid_differs ? config->action_uid : (uid_t)-1;
-	ways.build.owner = (uid_t)-1;
-	ways.build.building = true;
-	if (works(config, PLACE_HARDLINK))
-		add_way(&ways.build, PLACE_HARDLINK);
-	add_private_ways(config, &ways.build);
+	stage_build_policy(config->probe, &ways.build);
 	choose_loose(config, guard_off, &ways);
 	ways.own.owner = ways.spine_owner;
 	ways.own.is_writable = true;
-	add_private_ways(config, &ways.own);
+	add_private_ways(config->probe, &ways.own);
 	ways.bind_files = !guard_off && !config->uid_differs &&
 	    config->isolation != ISOLATION_NONE && !works(config, PLACE_REFLINK) &&
 	    may_bind(engine);
-	if (!no_overlay && ways.subtree == SUBTREE_BIND && engine == ENGINE_AUTO &&
-	    works(config, PLACE_OVERLAY))
-		ways.flat_min =
-		    ways.loose.order[0] == PLACE_HARDLINK ? FLAT_LINKS_MIN : FLAT_COPIES_MIN;
+	ways.flat = !no_overlay && ways.subtree == SUBTREE_BIND && engine == ENGINE_AUTO &&
+	    works(config, PLACE_OVERLAY);
+	ways.image = ways.subtree == SUBTREE_BIND && works(config, PLACE_IMAGE) &&
+	    (engine == ENGINE_AUTO || engine == ENGINE_IMAGE);
+	ways.only_image = ways.image && engine == ENGINE_IMAGE;
 	*ret_ways = ways;
 }

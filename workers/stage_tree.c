@@ -131,18 +131,24 @@ tree_load_one(struct tree_loader *loader, const struct digest *digest, struct tr
 	return 0;
 }
 
-/* What is counted stays far below what its fields hold: each part is within the limit. */
-static int
-count_child(struct tree_dir *dir, const struct tree_dir *child, struct error_text *err)
+void
+tree_totals_add(struct tree_dir *dir, const struct tree_dir *child)
 {
-	struct index_tree *totals = &dir->totals;
-
 	dir->totals.files += child->totals.files;
 	dir->totals.directories += child->totals.directories;
 	dir->totals.symlinks += child->totals.symlinks;
 	dir->totals.bytes += child->totals.bytes;
 	if (child->height + 1 > dir->height)
 		dir->height = child->height + 1;
+}
+
+/* What is counted stays far below what its fields hold: each part is within the limit. */
+static int
+count_child(struct tree_dir *dir, const struct tree_dir *child, struct error_text *err)
+{
+	const struct index_tree *totals = &dir->totals;
+
+	tree_totals_add(dir, child);
 	if ((uint64_t)totals->files + totals->directories + totals->symlinks > TREE_ENTRIES_MAX)
 		return error_set(
 		    err, -EINVAL, "input tree: more than %d entries", TREE_ENTRIES_MAX);

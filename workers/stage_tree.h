@@ -51,6 +51,9 @@ int tree_load_one(struct tree_loader *loader, const struct digest *digest,
 int tree_load(struct tree_loader *loader, const struct digest *digest, unsigned depth,
     struct tree_dir **ret_dir, struct error_text *err);
 
+/* Adds what `child` and all below it holds to dir's own. */
+void tree_totals_add(struct tree_dir *dir, const struct tree_dir *child);
+
 /* Adds those files' digests of what was read that the store lacks to loader->missing. */
 int tree_find_missing_files(struct tree_loader *loader);
 int tree_note_missing(struct tree_loader *loader, const struct digest *digest);

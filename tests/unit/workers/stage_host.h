@@ -84,6 +84,7 @@ host_open(struct host *host)
 	host->arena = arena_new();
 	host->slot = slot_at(host->region, HOST_SLOT);
 	host->sandbox.dirfd = host->sandbox.rootfd = -1;
+	cost_default(&host->probe.costs);
 	for (int way = PLACE_CLONEFILE; way < PLACE_WAY_COUNT; way++)
 		host->probe.ways[way].works = true;
 	host->probe.ways[PLACE_REFLINK].works = host_can_reflink(host);

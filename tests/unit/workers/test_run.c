@@ -488,7 +488,7 @@ test_inputs_are_read_only(void **state)
 {
 	struct host *host = *state;
 	char target[] = "lib", source[] = "trees/one/sub";
-	const struct stage_bind bind = {target, source, true};
+	const struct stage_bind bind = {.target = target, .source = source, .is_directory = true};
 	int dir;
 
 	if (!namespaces()) {
@@ -519,7 +519,7 @@ test_binds_stay_beneath(void **state)
 {
 	struct host *host = *state;
 	char target[] = "a/b", source[] = "trees", other_target[] = "c", other_source[] = "../..";
-	struct stage_bind bind = {target, source, true};
+	struct stage_bind bind = {.target = target, .source = source, .is_directory = true};
 
 	if (!namespaces()) {
 		print_message("skipped: there are no namespaces in isolation none\n");
@@ -741,7 +741,7 @@ test_ready_runs_the_next(void **state)
 {
 	struct host *host = *state;
 	char target[] = "lib", source[] = "trees/one";
-	const struct stage_bind bind = {target, source, true};
+	const struct stage_bind bind = {.target = target, .source = source, .is_directory = true};
 	if (!ready_possible())
 		skip();
 	assert_int_equal(fs_mkdir_path(the_config.state_fd, "trees/one/sub", 0755), 0);

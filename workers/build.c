@@ -1,0 +1,134 @@
+#include "workers/build.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/fs.h"
+#include "workers/sandbox.h"
+
+enum {
+	CLAIM_TRIES = 3,
+	WAIT_US_MIN = 20000, /* building and publishing has a cost of its own */
+	WAIT_US_PER_FILE = 50,
+};
+
+int
+build_folder_fd(const struct tree_builder *builder, const struct digest *key)
+{
+	return index_is_image(key) ? builder->images_fd : builder->trees_fd;
+}
+
+void
+build_temp_name(const struct tree_builder *builder, char *temp)
+{
+	snprintf(temp, BUILD_TEMP_SIZE, "building.%" PRIu32 ".%" PRIu64, builder->slot_number,
+	    sandbox_next_number());
+}
+
+static void
+throw_away(struct tree_builder *builder, int folder_fd, const char *name)
+{
+	char to[BUILD_TEMP_SIZE + 16];
+
+	snprintf(to, sizeof to, "trash/tree.%" PRIu32 ".%" PRIu64, builder->slot_number,
+	    sandbox_next_number());
+	int rc = renameat(folder_fd, name, builder->state_fd, to);
+	if (rc != 0 && errno == ENOENT && fs_mkdir(builder->state_fd, "trash", 0755) == 0)
+		rc = renameat(folder_fd, name, builder->state_fd, to);
+	if (rc != 0 && errno != ENOENT) /* no room for a rename: then the slow way */
+		fs_remove_tree(folder_fd, name);
+}
+
+/* What has the final name without a READY entry is rubbish: the claim is ours. */
+static int
+give_name(struct tree_builder *builder, int folder_fd, const char *temp, const char *name)
+{
+	for (int i = 0; i < CLAIM_TRIES; i++) {
+		if (FAULTY(renameat, renameat(folder_fd, temp, folder_fd, name)) == 0)
+			return 0;
+		if (errno != EEXIST && errno != ENOTEMPTY && errno != ENOTDIR && errno != EISDIR)
+			break;
+		throw_away(builder, folder_fd, name);
+	}
+	return placer_failed(builder->placer, -errno, "give what was built its name", name);
+}
+
+static int
+build_claimed(struct tree_builder *builder, const struct build *build,
+    const struct index_claim *claim, struct index_pin *ret_pin)
+{
+	struct placer *placer = builder->placer;
+	char temp[BUILD_TEMP_SIZE], name[DIGEST_TEXT_SIZE];
+	uint64_t start = clock_monotonic_us(), shared = placer->tally.private_bytes;
+	int folder_fd = build_folder_fd(builder, &build->key);
+
+	CRASH_POINT(tree_claimed);
+	index_tree_name(&build->key, name);
+	build_temp_name(builder, temp);
+	int rc = build->fill(builder, build, temp);
+	if (rc != 0)
+		goto out;
+	CRASH_POINT(tree_built);
+	rc = give_name(builder, folder_fd, temp, name);
+	if (rc != 0)
+		goto out;
+	CRASH_POINT(tree_renamed);
+	struct index_tree tree = build->totals;
+	tree.private_bytes = placer->tally.private_bytes - shared;
+	tree.build_us = (uint32_t)(clock_monotonic_us() - start);
+	rc = index_publish(placer->region, placer->slot, claim, &tree, ret_pin);
+	CHECK(rc == 0); /* it has all it needs since the claim */
+	CRASH_POINT(tree_published);
+	if (build->published != NULL)
+		build->published(builder, build, ret_pin);
+	builder->built++;
+	builder->build_us += clock_monotonic_us() - start;
+	return 0;
+out:
+	throw_away(builder, folder_fd, temp);
+	index_abandon(placer->region, placer->slot, claim);
+	return rc;
+}
+
+/* Another process builds it.  0: it no longer does. */
+static int
+wait_for(struct tree_builder *builder, const struct build *build)
+{
+	struct placer *placer = builder->placer;
+	uint64_t timeout_us = WAIT_US_MIN + (uint64_t)build->totals.files * WAIT_US_PER_FILE;
+
+	COUNTER_ADD(placer->slot, index_waits, 1);
+	int rc = index_wait(placer->region, &build->key, timeout_us);
+	if (rc != 0)
+		COUNTER_ADD(placer->slot, index_busy, 1);
+	return rc;
+}
+
+int
+build_get(struct tree_builder *builder, const struct build *build, struct index_pin *ret_pin)
+{
+	struct placer *placer = builder->placer;
+
+	for (int i = 0; i < CLAIM_TRIES; i++) {
+		struct index_claim claim;
+		int rc = index_claim(placer->region, placer->slot, &build->key, &claim);
+		if (rc == 0)
+			return build_claimed(builder, build, &claim, ret_pin);
+		if (rc != -EEXIST && rc != -EBUSY)
+			return 1;
+		if (rc == -EBUSY && wait_for(builder, build) != 0)
+			return 1;
+		rc = index_pin(placer->region, placer->slot, &build->key, ret_pin);
+		if (rc == 0)
+			return 0;
+		if (rc != -ENOENT && rc != -EBUSY)
+			return 1;
+	}
+	return 1;
+}

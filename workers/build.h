@@ -1,0 +1,48 @@
+/*
+ * Building a thing for the cache: claim its key, make it under a temporary name, give it its name,
+ * publish it.
+ *
+ * Worker or janitor, one thread, private to staging.  What is built lies in index_folder(key): a
+ * cached tree (tree_build.h) or an image (stage_image.c); `fill` makes it there under the temporary
+ * name and adds to placer->tally.  What comes back is pinned.  When another process builds the same
+ * key, it is waited for about as long as placing the files would take.
+ *
+ * Returns 0 (pinned, built or found), 1 (go without: another builds it for too long, or there is no
+ * room), or -errno as place.h has it, with nothing left but something in trash/.
+ * After a crash: a "building.<slot>.<n>" in the folder and a BUILDING entry, both swept by repair
+ * and janitor; or a whole thing under its final name without a READY entry, which the next claim's
+ * holder moves to trash/.
+ */
+#ifndef WORKERS_BUILD_H
+#define WORKERS_BUILD_H
+
+#include <stdint.h>
+
+#include "shm/index.h"
+#include "workers/place.h"
+
+struct tree_builder {
+	struct placer *placer;
+	struct place_policy policy;
+	int state_fd, trees_fd, images_fd;
+	uint32_t slot_number;
+	uint64_t built, build_us; /* of this action */
+};
+
+struct build {
+	struct digest key;
+	struct index_tree totals; /* private_bytes and build_us are filled in */
+	int (*fill)(struct tree_builder *builder, const struct build *build, const char *temp);
+	/* Pinned and published: NULL, or what else is to be said of it. */
+	void (*published)(
+	    struct tree_builder *builder, const struct build *build, const struct index_pin *pin);
+	struct tree_dir *dir;
+};
+
+int build_get(struct tree_builder *builder, const struct build *build, struct index_pin *ret_pin);
+int build_folder_fd(const struct tree_builder *builder, const struct digest *key);
+enum { BUILD_TEMP_SIZE = 64 };
+/* A name that no other process of this host uses. */
+void build_temp_name(const struct tree_builder *builder, char *temp);
+
+#endif

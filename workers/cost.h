@@ -1,0 +1,72 @@
+/*
+ * What placing costs on this volume and system: one number a step, in nanoseconds.
+ *
+ * Measured by the supervisor once at each start, by trials in the state directory (cost_measure),
+ * smoothed with what earlier starts found and kept as STATE/costs (cost_keep), inherited by the
+ * workers, whose planner chooses by it.  Trials are noisy and ratios matter: a number moves a
+ * quarter of the way towards what the last trial found, unless that is more than four times off
+ * (another volume, another machine), when it is taken as it is.
+ *
+ * cost_measure fills in what it can try and leaves the rest as cost_default has it; it takes some
+ * tens of milliseconds and leaves nothing.  cost_keep and cost_read: 0 or -errno; a file that is
+ * missing (-ENOENT) or damaged (-EBADMSG) costs nothing but the memory.  The file is written by
+ * rename: after a crash it is the old or the new one.
+ */
+#ifndef WORKERS_COST_H
+#define WORKERS_COST_H
+
+#include <stdint.h>
+
+enum cost_item {
+	COST_LINK, /* one file, by hard link */
+	COST_COPY, /* one small file, by copy */
+	COST_DIRECTORY, /* mkdir */
+	COST_UNLINK, /* one file, when it is deleted again */
+	COST_READ, /* one Directory message: read, verified, decoded */
+	COST_TREE, /* what a cached tree costs beside its files: claim, rename, publish */
+	COST_BIND, /* one subtree, any size, its mount point included */
+	COST_OVERLAY, /* one mount, any size */
+	COST_IMAGE, /* one image: written and mounted, any size */
+	COST_IMAGE_FILE, /* one file more in it: encoded, its blob looked for */
+	COST_CLONE_ENTRY, /* one file or directory, where a directory is cloned in one call */
+	COST_TOUCH, /* the action opens and reads a file, linked or bound */
+	COST_TOUCH_OVERLAY, /* what that costs more below an overlay */
+	COST_TOUCH_IMAGE, /* likewise in an image */
+	COST_COUNT
+};
+
+struct cost_model {
+	uint32_t ns[COST_COUNT];
+};
+
+/* An action looks at about so many of its inputs, of a hundred. */
+enum { COST_TOUCHED_PERCENT = 10 };
+
+extern const char *const cost_names[COST_COUNT];
+extern const char *const cost_words[COST_COUNT];
+
+void cost_default(struct cost_model *ret_costs);
+
+/*
+ * dirfd: an empty directory of the caller's on the volume, whose absolute name is `path`; what is
+ * made in it stays.  can_image: images work here.
+ */
+void cost_measure(int dirfd, const char *path, int can_image, struct cost_model *ret_costs);
+
+int cost_read(int state_fd, struct cost_model *ret_costs);
+/* Smooths `costs`, just measured, with those kept, and keeps the result. */
+int cost_keep(int state_fd, struct cost_model *costs);
+
+/* What differs between systems: the trials that mount. */
+struct cost_trial {
+	int dirfd; /* has tree/d<i>/f<j> and blobs/ab/<hash> */
+	const char *path;
+	unsigned directories, files; /* in each */
+	int blob_bytes;
+	int can_image;
+};
+void cost_measure_mounts(const struct cost_trial *trial, struct cost_model *costs);
+/* Opens and reads each file of a tree; the time of one, in nanoseconds, or 0. */
+uint32_t cost_touch(int tree_fd, const struct cost_trial *trial);
+
+#endif

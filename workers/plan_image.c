@@ -1,0 +1,152 @@
+/*
+ * Subtrees that are to be placed for the first time, as parts of one image: worth it where that
+ * costs less than to link them all, what the action pays more to look at them included.
+ *
+ * The image's root is a Directory of ours: one entry for each such subtree, named by its digest.
+ * So the same subtrees make the same image wherever they lie in the input tree.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cas/hash.h"
+#include "workers/stage_plan.h"
+
+enum { COLD_ROOM_FIRST = 32, IMAGE_BINDS_MAX = 512 };
+
+void
+plan_cold_add(struct planner *planner, struct plan_node *node)
+{
+	struct plan_cold *cold = &planner->cold;
+
+	if (cold->count == cold->room) {
+		size_t room = cold->room == 0 ? COLD_ROOM_FIRST : cold->room * 2;
+		struct plan_node **nodes =
+		    arena_alloc(planner->arena, room * sizeof(struct plan_node *));
+		for (size_t i = 0; i < cold->count; i++)
+			nodes[i] = cold->nodes[i];
+		cold->nodes = nodes;
+		cold->room = room;
+	}
+	cold->nodes[cold->count++] = node;
+}
+
+static int
+by_digest(const void *a, const void *b)
+{
+	const struct plan_node *const *x = a, *const *y = b;
+
+	return digest_compare(&(*x)->digest, &(*y)->digest);
+}
+
+/* Two entries of one digest are one. */
+static size_t
+sorted(const struct planner *planner, struct plan_node ***ret_nodes)
+{
+	const struct plan_cold *cold = &planner->cold;
+	struct plan_node **nodes =
+	    arena_alloc(planner->arena, (cold->count + 1) * sizeof(struct plan_node *));
+	size_t count = 0, kept = 0;
+
+	for (size_t i = 0; i < cold->count; i++)
+		if (cold->nodes[i]->in_image)
+			nodes[count++] = cold->nodes[i];
+	qsort(nodes, count, sizeof(struct plan_node *), by_digest);
+	for (size_t i = 0; i < count; i++)
+		if (kept == 0 || !digest_equal(&nodes[i]->digest, &nodes[kept - 1]->digest))
+			nodes[kept++] = nodes[i];
+	*ret_nodes = nodes;
+	return kept;
+}
+
+/* Of one subtree: bound, encoded, and what the action pays more for looking at it. */
+static uint64_t
+image_part_ns(const struct planner *planner, const struct plan_node *node)
+{
+	const uint32_t *ns = planner->costs->ns;
+	const struct index_tree *totals = &node->dir->totals;
+	uint64_t touched = (uint64_t)totals->files * COST_TOUCHED_PERCENT / 100;
+
+	return ns[COST_BIND] +
+	    (uint64_t)(totals->files + totals->directories) * ns[COST_IMAGE_FILE] +
+	    touched * ns[COST_TOUCH_IMAGE];
+}
+
+/* What linking them costs, and what an image of those does for which that is less. */
+static size_t
+estimate(struct planner *planner)
+{
+	const uint32_t *ns = planner->costs->ns;
+	struct plan_cold *cold = &planner->cold;
+	size_t binds = 0;
+
+	cold->links_ns = 0;
+	cold->image_ns = ns[COST_IMAGE];
+	for (size_t i = 0; i < cold->count; i++) {
+		struct plan_node *node = cold->nodes[i];
+		uint64_t part_ns = image_part_ns(planner, node);
+		node->in_image =
+		    binds < IMAGE_BINDS_MAX && (planner->only_image || part_ns < node->cost_ns);
+		binds += node->in_image;
+		cold->links_ns += node->cost_ns;
+		cold->image_ns += node->in_image ? part_ns : node->cost_ns;
+	}
+	return binds;
+}
+
+static int
+image_make(struct planner *planner)
+{
+	struct arena *arena = planner->arena;
+	struct plan_image *image = arena_alloc(arena, sizeof(*image));
+	struct tree_dir *dir = arena_alloc(arena, sizeof(*dir));
+	ReapiDirectory *message = REAPI_NEW(arena, directory);
+	struct plan_node **nodes;
+	char name[DIGEST_TEXT_SIZE];
+	size_t count = sorted(planner, &nodes), len;
+
+	message->directories = arena_alloc(arena, count * sizeof(ReapiDirectoryNode *));
+	dir->children = arena_alloc(arena, count * sizeof(struct tree_dir *));
+	dir->totals.directories = 1;
+	for (size_t i = 0; i < count; i++) {
+		ReapiDirectoryNode *entry = REAPI_NEW(arena, directory_node);
+		entry->name = arena_strdup(arena, index_tree_name(&nodes[i]->digest, name));
+		entry->digest = reapi_digest_new(arena, &nodes[i]->digest);
+		message->directories[message->n_directories++] = entry;
+		dir->children[i] = nodes[i]->dir;
+		tree_totals_add(dir, nodes[i]->dir);
+	}
+	dir->message = message;
+	dir->children_read = true;
+	const uint8_t *bytes = reapi_encode(arena, &message->base, &len);
+	int rc = hash_bytes(bytes, len, &dir->digest);
+	if (rc != 0)
+		return rc;
+	image->dir = dir;
+	image->key = index_image_key(&dir->digest);
+	planner->image = image;
+	return 0;
+}
+
+int
+plan_image(struct planner *planner, struct error_text *err)
+{
+	struct plan_cold *cold = &planner->cold;
+
+	size_t parts = estimate(planner);
+	if (!planner->may_image || parts == 0 ||
+	    (!planner->only_image && cold->image_ns >= cold->links_ns)) {
+		plan_forget_image(planner);
+		return 0;
+	}
+	int rc = image_make(planner);
+	return rc == 0 ? 0 : error_errno(err, rc, "an image of the input tree: cannot name it");
+}
+
+void
+plan_forget_image(struct planner *planner)
+{
+	planner->image = NULL;
+	for (size_t i = 0; i < planner->cold.count; i++)
+		planner->cold.nodes[i]->in_image = false;
+}

@@ -1,0 +1,149 @@
+#include "workers/stage_image.h"
+
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "shm/usage.h"
+#include "workers/image.h"
+
+/* Looked for by the name that the image has: an executable's plain twin is made if need be. */
+static int
+blob_keep(void *arg, const struct digest *digest, bool executable)
+{
+	struct placer *placer = arg;
+	char name[CAS_NAME_SIZE];
+	struct stat st;
+	bool made;
+
+	usage_touch(placer->usage, digest, placer->now_s);
+	cas_blob_name(digest, false, name);
+	if (FAULTY(fstatat, fstatat(placer->cas_fd, name, &st, AT_SYMLINK_NOFOLLOW)) == 0 &&
+	    S_ISREG(st.st_mode) && st.st_size == digest->size_bytes)
+		return 0;
+	return cas_ensure(placer->cas, digest, false, &made);
+}
+
+static int
+files_keep(struct placer *placer, const struct tree_dir *dir)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < dir->message->n_files; i++) {
+		const ReapiFileNode *file = dir->message->files[i];
+		struct digest digest;
+		rc = reapi_digest_get(file->digest, &digest);
+		if (rc == 0 && !digest_is_empty(&digest))
+			rc = blob_keep(placer, &digest, file->is_executable);
+		if (rc != 0)
+			return placer_failed(placer, rc, "find it in the CAS", file->name);
+	}
+	for (size_t i = 0; rc == 0 && i < dir->message->n_directories; i++) {
+		rc = files_keep(placer, dir->children[i]);
+		if (rc != 0)
+			return placer_below(placer, rc, dir->message->directories[i]->name);
+	}
+	return rc;
+}
+
+static int
+fill(struct tree_builder *builder, const struct build *build, const char *temp)
+{
+	struct placer *placer = builder->placer;
+	struct arena *arena = arena_new();
+	struct error_text err = {""};
+	uint8_t *bytes;
+	size_t len;
+	int fd, rc = files_keep(placer, build->dir);
+
+	if (rc != 0)
+		goto out;
+	rc = image_encode(arena, build->dir, geteuid(), getegid(), &bytes, &len, &err);
+	if (rc != 0) {
+		rc = placer_failed(placer, rc, "encode an image", temp);
+		goto out;
+	}
+	fd = FAULTY(openat,
+	    openat(builder->images_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		0444));
+	rc = fd < 0 ? -errno : fs_write_all(fd, bytes, len);
+	if (fd >= 0)
+		close(fd);
+	if (rc != 0)
+		rc = placer_failed(placer, rc, "write an image", temp);
+	placer->tally.private_bytes += len;
+out:
+	arena_free(arena);
+	return rc;
+}
+
+/* 0: as it should be, and its blobs are kept. */
+static int
+check(struct tree_builder *builder, const char *name)
+{
+	struct arena *arena;
+	uint8_t *bytes;
+	size_t len;
+	int rc = fs_read_file(builder->images_fd, name, IMAGE_BYTES_MAX, &bytes, &len);
+
+	if (rc != 0)
+		return -EBADMSG; /* whatever it is, it is no image */
+	arena = arena_new();
+	rc = image_check(arena, bytes, len, geteuid(), getegid(), blob_keep, builder->placer, NULL);
+	arena_free(arena);
+	free(bytes);
+	return rc;
+}
+
+/* In the place of one that is damaged, which whoever has mounted it keeps. */
+static int
+write_anew(struct tree_builder *builder, const struct build *build, const char *name)
+{
+	char temp[BUILD_TEMP_SIZE];
+
+	log_warn("images/%s: damaged or forged: written anew", name);
+	COUNTER_ADD(builder->placer->slot, images_damaged, 1);
+	build_temp_name(builder, temp);
+	int rc = build->fill(builder, build, temp);
+	if (rc == 0 &&
+	    FAULTY(renameat, renameat(builder->images_fd, temp, builder->images_fd, name)) != 0)
+		rc = 1;
+	if (rc != 0)
+		(void)unlinkat(builder->images_fd, temp, 0);
+	return rc;
+}
+
+int
+stage_image_get(struct tree_builder *builder, struct tree_dir *dir, struct index_pin *ret_pin)
+{
+	struct build build = {
+	    .key = index_image_key(&dir->digest), .totals = dir->totals, .fill = fill, .dir = dir};
+	struct placer *placer = builder->placer;
+	char name[DIGEST_TEXT_SIZE];
+	uint64_t built = builder->built;
+
+	int rc = index_pin(placer->region, placer->slot, &build.key, ret_pin);
+	if (rc != 0)
+		rc = build_get(builder, &build, ret_pin);
+	if (rc != 0)
+		return rc;
+	if (builder->built != built) {
+		COUNTER_ADD(placer->slot, images_built, 1);
+		return 0;
+	}
+	index_tree_name(&build.key, name);
+	rc = check(builder, name);
+	if (rc == -EBADMSG)
+		rc = write_anew(builder, &build, name);
+	if (rc != 0)
+		index_unpin(placer->region, placer->slot, ret_pin);
+	return rc;
+}
