@@ -455,8 +455,12 @@ index_publish(struct region *region, struct slot *slot, const struct index_claim
 	word_change_counted(region, slot, claim->entry,
 	    word_make(entry_generation(region, claim->entry), 0, INDEX_READY), 1, tree->bytes);
 	slot_count_builds(slot, UINT32_MAX);
-	counter_bump(slot, COUNTER_trees_built, 1);
-	counter_bump(slot, COUNTER_trees_build_us, tree->build_us);
+	if (index_is_image(&claim->digest)) {
+		counter_bump(slot, COUNTER_images_built, 1);
+	} else {
+		counter_bump(slot, COUNTER_trees_built, 1);
+		counter_bump(slot, COUNTER_trees_build_us, tree->build_us);
+	}
 	*ret_pin =
 	    (struct index_pin){.entry = claim->entry, .host = claim->entry, .lease = claim->lease};
 	return 0;

@@ -69,4 +69,18 @@ void cost_measure_mounts(const struct cost_trial *trial, struct cost_model *cost
 /* Opens and reads each file of a tree; the time of one, in nanoseconds, or 0. */
 uint32_t cost_touch(int tree_fd, const struct cost_trial *trial);
 
+/*
+ * The time of a step: the median of its samples, because a machine that does other things too makes
+ * some of them very long.  begin before each step, end after it.
+ */
+enum { COST_SAMPLES_MAX = 128 };
+struct cost_samples {
+	uint64_t began_ns;
+	uint32_t ns[COST_SAMPLES_MAX];
+	unsigned count;
+};
+void cost_begin(struct cost_samples *samples);
+void cost_end(struct cost_samples *samples, unsigned steps); /* steps: how many in one */
+uint32_t cost_median(const struct cost_samples *samples); /* 0: there are none */
+
 #endif

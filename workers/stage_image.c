@@ -135,10 +135,8 @@ stage_image_get(struct tree_builder *builder, struct tree_dir *dir, struct index
 		rc = build_get(builder, &build, ret_pin);
 	if (rc != 0)
 		return rc;
-	if (builder->built != built) {
-		COUNTER_ADD(placer->slot, images_built, 1);
+	if (builder->built != built)
 		return 0;
-	}
 	index_tree_name(&build.key, name);
 	rc = check(builder, name);
 	if (rc == -EBADMSG)

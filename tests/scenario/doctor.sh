@@ -17,7 +17,8 @@ if [ -d /proc/self ]; then
 	awk '$1 == "no" { no = $2; next } no != "" && $1 != "->" { print no; exit } { no = "" }' \
 	    live.out >unhelped
 	same "a no without a remedy" "$(cat unhelped)" ""
-	same "image" "$(grep -c '^- *way.image ' live.out)" 1
+	same "image" "$(grep -cE '^(yes|-) *way.image ' live.out)" 1
+	same "costs" "$(grep -cE '^ *cost\.[a-z_]+ +[0-9.]+ us: ' live.out)" 14
 fi
 # The trials leave nothing behind.
 same after "$(ramet run -- /bin/echo fine)" fine
