@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 
+#include "base/digest.h"
 #include "base/error_text.h"
 #include "base/host_config.h"
 #include "base/log.h"
@@ -26,6 +27,8 @@ struct settings {
 	char config_file[4096]; /* -c, absolute, "" if not */
 	unsigned log_level; /* enum log_level */
 	bool foreground, probe;
+	bool explains, explain_writer; /* say how this would be staged, and exit */
+	struct digest explain;
 };
 
 void config_defaults(struct settings *settings);

@@ -17,6 +17,7 @@
 #include "supervisor/options.h"
 #include "supervisor/state_dir.h"
 #include "supervisor/supervisor.h"
+#include "workers/explain.h"
 #include "workers/probe.h"
 
 static int
@@ -40,6 +41,20 @@ print_probe(const struct settings *settings)
 	if (probe_print_json(&probe, stdout) != 0 || fflush(stdout) != 0)
 		err(1, "standard output");
 	return 0;
+}
+
+static int
+print_explanation(const struct settings *settings)
+{
+	struct error_text err = {""};
+	int rc = explain_print(
+	    &settings->host, &settings->explain, settings->explain_writer, stdout, &err);
+
+	if (fflush(stdout) != 0)
+		errx(1, "standard output");
+	if (rc != 0)
+		warnx("%s", err.text);
+	return rc == 0 ? 0 : 1;
 }
 
 static int
@@ -82,5 +97,7 @@ main(int argc, char **argv, char **envp)
 		errx(2, "%s", err.text);
 	if (find_state_dir(&settings, &err) != 0)
 		errx(1, "%s", err.text);
-	return settings.probe ? print_probe(&settings) : serve(&settings);
+	if (settings.probe)
+		return print_probe(&settings);
+	return settings.explains ? print_explanation(&settings) : serve(&settings);
 }

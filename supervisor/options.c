@@ -24,6 +24,10 @@ print_help(void)
 	printf("  %-26s %s\n", "--foreground", "stay in the foreground and log to stderr");
 	printf(
 	    "  %-26s %s\n", "--probe", "try what this volume and system allow, print it, and exit");
+	printf("  %-26s %s\n", "--explain DIGEST",
+	    "say how an action or input root would be staged, and why, and exit");
+	printf("  %-26s %s\n", "--explain-writer DIGEST",
+	    "the same, as if it were to write into its inputs");
 	printf("  %-26s %s\n", "--help, --version", "print this text, or the version");
 }
 
@@ -33,6 +37,8 @@ fill_options(struct option *options)
 	static const struct option own[] = {
 	    {"foreground", no_argument, NULL, 'f'},
 	    {"probe", no_argument, NULL, 'p'},
+	    {"explain", required_argument, NULL, 'e'},
+	    {"explain-writer", required_argument, NULL, 'w'},
 	    {"config", required_argument, NULL, 'c'},
 	    {"help", no_argument, NULL, 'h'},
 	    {"version", no_argument, NULL, 'V'},
@@ -67,6 +73,16 @@ set_config_file(struct settings *settings, const char *path, struct error_text *
 }
 
 static int
+set_explain(struct settings *settings, const char *text, bool writer, struct error_text *err)
+{
+	settings->explains = true;
+	settings->explain_writer = writer;
+	if (digest_from_text(text, &settings->explain) == 0)
+		return 0;
+	return error_set(err, -EINVAL, "%s: not a digest (64 hex digits, '/', the size)", text);
+}
+
+static int
 bad_option(int c, char **argv, struct error_text *err)
 {
 	const char *word = optind > 0 && argv[optind - 1] != NULL ? argv[optind - 1] : "";
@@ -92,6 +108,8 @@ scan(struct settings *settings, int argc, char **argv, const struct option *opti
 			settings->foreground = true;
 		else if (c == 'p')
 			settings->probe = true;
+		else if (c == 'e' || c == 'w')
+			rc = set_explain(settings, optarg, c == 'w', err);
 		else if (c == 'c')
 			rc = apply ? 0 : set_config_file(settings, optarg, err);
 		else if (c == 'h' || c == 'V')

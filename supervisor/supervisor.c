@@ -19,6 +19,7 @@
 #include "supervisor/gateway.h"
 #include "supervisor/jobs.h"
 #include "supervisor/process_os.h"
+#include "workers/ways.h"
 
 /* Blobs older than this before the last start had time to reach the disk. */
 enum { WRITEBACK_S = 120 };
@@ -139,7 +140,9 @@ choose_ways(struct supervisor *host, struct error_text *err)
 	rc = probe_choose(&host->probe, host->config, &host->isolation, why, sizeof(why));
 	if (rc != 0)
 		return error_set(err, rc, "%s", why);
-	rc = cost_keep(host->config->state_fd, &host->probe.costs);
+	rc = ways_keep(host->config, &host->probe, host->isolation);
+	if (rc == 0)
+		rc = cost_keep(host->config->state_fd, &host->probe.costs);
 	if (rc != 0)
 		log_warn(
 		    "costs: cannot be kept: %s (measured again at the next start)", strerror(-rc));

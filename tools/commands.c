@@ -48,6 +48,13 @@ const struct command command_table[] = {
 	"  check  every rule that must hold, in the index and between it and trees/;\n"
 	"         exit status 1 when one is broken\n"},
     {"ps", command_ps, "[--json]", "Show the host's processes, what each does and holds", ""},
+    {"explain", command_explain, "[--guard=on|off] DIGEST",
+	"Say how an action or an input root would be staged now, and why",
+	"DIGEST: an action's, or that of an input root's Directory.  A line for each directory that\n"
+	"the plan names: what placing it costs, how it is placed, and why so; then what else could\n"
+	"have been done, at which cost, and for what is not cached the cached directory that is\n"
+	"nearest, and what differs.  Nothing is placed.\n\n"
+	"  --guard=off  as an action that may write into its inputs\n"},
     {"doctor", command_doctor, "[--json]",
 	"Try what this volume and system allow, and say what to do about each no",
 	"yes: it works, with what one call cost; no: it does not, and what to do about it;\n"

@@ -90,6 +90,7 @@ int command_batch(struct tool *tool, int argc, char **argv);
 int command_stat(struct tool *tool, int argc, char **argv);
 int command_index(struct tool *tool, int argc, char **argv);
 int command_ps(struct tool *tool, int argc, char **argv);
+int command_explain(struct tool *tool, int argc, char **argv);
 int command_doctor(struct tool *tool, int argc, char **argv);
 int command_cas(struct tool *tool, int argc, char **argv);
 int command_stop(struct tool *tool, int argc, char **argv);

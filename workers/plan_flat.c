@@ -118,7 +118,7 @@ plan_flat(struct planner *planner, struct plan_node *root, struct error_text *er
 	int rc = flat_digest(&flat, root, &digest, &any);
 	if (rc == 0 && any)
 		node = plan_pin(planner, &digest);
-	if (rc == 0 && any && !node->is_pinned) {
+	if (rc == 0 && any && !node->is_pinned && !planner->look_only) {
 		flat.store = true;
 		rc = flat_digest(&flat, root, &digest, &any);
 	}
@@ -128,5 +128,7 @@ plan_flat(struct planner *planner, struct plan_node *root, struct error_text *er
 		return 0;
 	plan_each(root, mark, planner);
 	planner->lower = node;
-	return node->is_pinned ? 0 : tree_load(planner->loader, &digest, 0, &node->dir, err);
+	return node->is_pinned || planner->look_only
+	    ? 0
+	    : tree_load(planner->loader, &digest, 0, &node->dir, err);
 }

@@ -60,8 +60,8 @@ sorted(const struct planner *planner, struct plan_node ***ret_nodes)
 }
 
 /* Of one subtree: bound, encoded, and what the action pays more for looking at it. */
-static uint64_t
-image_part_ns(const struct planner *planner, const struct plan_node *node)
+uint64_t
+plan_image_part_ns(const struct planner *planner, const struct plan_node *node)
 {
 	const uint32_t *ns = planner->costs->ns;
 	const struct index_tree *totals = &node->dir->totals;
@@ -84,7 +84,7 @@ estimate(struct planner *planner)
 	cold->image_ns = ns[COST_IMAGE];
 	for (size_t i = 0; i < cold->count; i++) {
 		struct plan_node *node = cold->nodes[i];
-		uint64_t part_ns = image_part_ns(planner, node);
+		uint64_t part_ns = plan_image_part_ns(planner, node);
 		node->in_image =
 		    binds < IMAGE_BINDS_MAX && (planner->only_image || part_ns < node->cost_ns);
 		binds += node->in_image;

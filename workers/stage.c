@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -92,26 +91,9 @@ stager_free(struct stager *stager)
 	free(stager);
 }
 
-/*
- * Loose files from which on an overlay costs less than to place each by itself; what the action
- * pays more to look at them is counted in.
- */
-static unsigned
-flat_min(const struct cost_model *costs, uint32_t loose_ns)
-{
-	uint32_t touch_ns = costs->ns[COST_TOUCH_OVERLAY] * COST_TOUCHED_PERCENT / 100;
-
-	return loose_ns <= touch_ns ? UINT_MAX
-				    : costs->ns[COST_OVERLAY] / (loose_ns - touch_ns) + 1;
-}
-
 static void
 start(struct stager *stager, const struct stage_ways *ways, bool no_image)
 {
-	const struct cost_model *costs = &stager->config.probe->costs;
-	uint32_t loose_ns =
-	    costs->ns[ways->loose.order[0] == PLACE_HARDLINK ? COST_LINK : COST_COPY];
-
 	CHECK(stager->pin_count == 0);
 	placer_start(&stager->placer);
 	tree_loader_free(&stager->loader);
@@ -119,21 +101,12 @@ start(struct stager *stager, const struct stage_ways *ways, bool no_image)
 	stager->builder.built = stager->builder.build_us = 0;
 	stager->bind_us = stager->overlay_us = stager->image_us = 0;
 	stager->check_links = ways->check_links;
-	stager->planner = (struct planner){
-	    .region = stager->region,
-	    .slot = stager->slot,
-	    .loader = &stager->loader,
-	    .arena = stager->arena,
-	    .costs = costs,
-	    .loose_ns = loose_ns,
-	    .use_cached = ways->subtree != SUBTREE_FILES,
-	    .may_image = ways->image && !no_image,
-	    .only_image = ways->only_image && !no_image,
-	    .overlay_whole = ways->subtree == SUBTREE_OVERLAY,
-	    .flat_min = ways->flat ? flat_min(costs, loose_ns) : 0,
-	    .cached_left = SLOT_LEASES - LEASES_SPARE,
-	    .seen = stager->seen,
-	};
+	stage_planner_init(&stager->planner, ways, &stager->config.probe->costs, no_image);
+	stager->planner.region = stager->region;
+	stager->planner.slot = stager->slot;
+	stager->planner.loader = &stager->loader;
+	stager->planner.arena = stager->arena;
+	stager->planner.seen = stager->seen;
 }
 
 static int

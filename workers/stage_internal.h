@@ -57,6 +57,10 @@ struct stager {
 void stage_ways_choose(const struct stager_config *config, bool guard_off, bool no_overlay,
     struct stage_ways *ret_ways);
 
+/* How it plans by those ways; what it plans with is the caller's to fill in. */
+void stage_planner_init(struct planner *planner, const struct stage_ways *ways,
+    const struct cost_model *costs, bool no_image);
+
 /* Puts the planned tree into the cursor's directory; all cached nodes are pinned. */
 int stage_place_plan(struct stager *stager, const struct stage_ways *ways,
     struct place_cursor *cursor, const struct plan_node *root, struct stage_report *report);

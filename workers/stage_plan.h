@@ -110,6 +110,8 @@ void plan_forget_lower(struct planner *planner, struct plan_node *root);
 
 /* plan_image.c: sets planner->image where the cold subtrees are worth one. */
 int plan_image(struct planner *planner, struct error_text *err);
+/* One cold subtree in it: bound, encoded, and what the action pays more to look at it. */
+uint64_t plan_image_part_ns(const struct planner *planner, const struct plan_node *node);
 void plan_cold_add(struct planner *planner, struct plan_node *node);
 /* The image cannot be had: what was in it is built as trees after all. */
 void plan_forget_image(struct planner *planner);

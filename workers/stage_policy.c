@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -134,4 +135,36 @@ stage_ways_choose(const struct stager_config *config, bool guard_off, bool no_ov
 	    (engine == ENGINE_AUTO || engine == ENGINE_IMAGE);
 	ways.only_image = ways.image && engine == ENGINE_IMAGE;
 	*ret_ways = ways;
+}
+
+/*
+ * Loose files from which on an overlay costs less than to place each by itself; what the action
+ * pays more to look at them is counted in.
+ */
+static unsigned
+flat_min(const struct cost_model *costs, uint32_t loose_ns)
+{
+	uint32_t touch_ns = costs->ns[COST_TOUCH_OVERLAY] * COST_TOUCHED_PERCENT / 100;
+
+	return loose_ns <= touch_ns ? UINT_MAX
+				    : costs->ns[COST_OVERLAY] / (loose_ns - touch_ns) + 1;
+}
+
+void
+stage_planner_init(struct planner *planner, const struct stage_ways *ways,
+    const struct cost_model *costs, bool no_image)
+{
+	uint32_t loose_ns =
+	    costs->ns[ways->loose.order[0] == PLACE_HARDLINK ? COST_LINK : COST_COPY];
+
+	*planner = (struct planner){
+	    .costs = costs,
+	    .loose_ns = loose_ns,
+	    .use_cached = ways->subtree != SUBTREE_FILES,
+	    .may_image = ways->image && !no_image,
+	    .only_image = ways->only_image && !no_image,
+	    .overlay_whole = ways->subtree == SUBTREE_OVERLAY,
+	    .flat_min = ways->flat ? flat_min(costs, loose_ns) : 0,
+	    .cached_left = SLOT_LEASES - LEASES_SPARE,
+	};
 }
