@@ -150,6 +150,8 @@ way_of(const struct plan_node *node)
 		return "composed";
 	case PLAN_EMPTY:
 		return "empty";
+	case PLAN_PATCHED:
+		return "patched";
 	case PLAN_PRIVATE:
 		return node->in_image ? "image" : "file by file";
 	case PLAN_CACHED:
@@ -172,6 +174,8 @@ why_of(const struct explanation *e, const struct plan_node *node)
 		return "not cached, but most of what it holds is";
 	case PLAN_EMPTY:
 		return "nothing in it";
+	case PLAN_PATCHED:
+		return "a tree like it, with what differs bound over it";
 	case PLAN_PRIVATE:
 		if (node->in_image)
 			break;

@@ -16,6 +16,12 @@
 #include "shm/wanted.h"
 #include "workers/stage_internal.h"
 
+/* What has to be done without, and how an attempt says that it cannot be had. */
+struct without {
+	bool overlay, image, patch;
+};
+enum { COMPOSE_NO_OVERLAY = 1, COMPOSE_NO_PATCH };
+
 static int
 open_folder(int state_fd, const char *name, int *ret_fd, struct error_text *err)
 {
@@ -92,7 +98,7 @@ stager_free(struct stager *stager)
 }
 
 static void
-start(struct stager *stager, const struct stage_ways *ways, bool no_image)
+start(struct stager *stager, const struct stage_ways *ways, const struct without *without)
 {
 	CHECK(stager->pin_count == 0);
 	placer_start(&stager->placer);
@@ -101,12 +107,24 @@ start(struct stager *stager, const struct stage_ways *ways, bool no_image)
 	stager->builder.built = stager->builder.build_us = 0;
 	stager->bind_us = stager->overlay_us = stager->image_us = 0;
 	stager->check_links = ways->check_links;
-	stage_planner_init(&stager->planner, ways, &stager->config.probe->costs, no_image);
+	stage_planner_init(&stager->planner, ways, &stager->config.probe->costs, without->image);
 	stager->planner.region = stager->region;
 	stager->planner.slot = stager->slot;
 	stager->planner.loader = &stager->loader;
 	stager->planner.arena = stager->arena;
 	stager->planner.seen = stager->seen;
+	stager->planner.places =
+	    ways->subtree == SUBTREE_BIND && !without->patch ? stager->places : NULL;
+}
+
+static int
+note_place(void *arg, struct plan_node *node)
+{
+	struct stager *stager = arg;
+
+	if (node->kind == PLAN_CACHED && node->is_pinned && !node->in_patch)
+		plan_place_note(&stager->planner, node);
+	return 0;
 }
 
 static int
@@ -119,7 +137,10 @@ keep_pin(void *arg, struct plan_node *node)
 	return 0;
 }
 
-/* A subtree that the index lacks becomes a cached tree, or is placed file by file after all. */
+/*
+ * A subtree that the index lacks becomes a cached tree, or is placed file by file after all; what
+ * is bound over another tree cannot be, and all has to be planned anew.
+ */
 static int
 build_node(void *arg, struct plan_node *node)
 {
@@ -128,6 +149,8 @@ build_node(void *arg, struct plan_node *node)
 	if (node->kind != PLAN_CACHED || node->is_pinned || node->in_image)
 		return 0;
 	int rc = tree_build(&stager->builder, node->dir, &node->pin);
+	if (rc == 1 && node->in_patch)
+		return COMPOSE_NO_PATCH;
 	if (rc == 1) {
 		node->kind = PLAN_PRIVATE;
 		return 0;
@@ -232,8 +255,8 @@ build_image(struct stager *stager)
 
 /*
  * The overlay's lower layer.  When it cannot be had now (no room in the index, another process
- * builds it for too long) the files of flat directories are placed one by one; 1: an input tree
- * that was to be below as a whole has to be planned anew.
+ * builds it for too long) the files of flat directories are placed one by one; an input tree that
+ * was to be below as a whole has to be planned anew.
  */
 static int
 build_lower(struct stager *stager, struct plan_node *root)
@@ -248,7 +271,7 @@ build_lower(struct stager *stager, struct plan_node *root)
 	mount_fell_back(stager, PLACE_OVERLAY, EBUSY,
 	    stager->planner.overlay_whole ? "private copies" : "file by file");
 	if (stager->planner.overlay_whole)
-		return 1;
+		return COMPOSE_NO_OVERLAY;
 	plan_forget_lower(&stager->planner, root);
 	return 0;
 }
@@ -280,6 +303,7 @@ place(struct stager *stager, const struct stage_ways *ways, struct plan_node *ro
 		return rc == -ENOENT ? rc : placer_error(&stager->placer, rc, "sandbox", err);
 	report->files_placed += stager->placer.tally.files_all - files;
 	report->bytes_placed += stager->placer.tally.bytes_all - bytes;
+	plan_each(root, note_place, stager);
 	return 0;
 }
 
@@ -330,15 +354,15 @@ count(struct stager *stager, struct stage_report *report)
 	COUNTER_ADD(slot, exec_variants, tally->exec_variants);
 }
 
-/* 1: not by overlay now; nothing is in the sandbox yet. */
+/* COMPOSE_NO_...: once more without; nothing is in the sandbox yet. */
 static int
-compose(struct stager *stager, const struct stage_request *request, bool no_overlay, bool no_image,
+compose(struct stager *stager, const struct stage_request *request, const struct without *without,
     struct sandbox *sandbox, struct stage_report *report, struct error_text *err)
 {
-	const struct stage_ways *ways = &stager->ways[request->guard_off][no_overlay];
+	const struct stage_ways *ways = &stager->ways[request->guard_off][without->overlay];
 	struct plan_node *root;
 
-	start(stager, ways, no_image);
+	start(stager, ways, without);
 	int rc = plan(stager, request, &root, err);
 	if (rc == 0 && stager->loader.missing_count > 0)
 		rc = tell_missing(stager, report, err);
@@ -364,15 +388,17 @@ int
 stage_compose(struct stager *stager, const struct stage_request *request, struct sandbox *sandbox,
     struct stage_report *ret_report, struct error_text *err)
 {
-	bool no_overlay = request->no_overlay || !may_mount(stager, PLACE_OVERLAY);
-	bool no_image = request->no_image || !may_mount(stager, PLACE_IMAGE);
+	struct without without = {
+	    .overlay = request->no_overlay || !may_mount(stager, PLACE_OVERLAY),
+	    .image = request->no_image || !may_mount(stager, PLACE_IMAGE),
+	};
 	struct stage_report report = {0};
 	uint64_t began = clock_monotonic_us();
 
 	memset(ret_report, 0, sizeof *ret_report);
-	int rc = compose(stager, request, no_overlay, no_image, sandbox, &report, err);
-	if (rc > 0)
-		rc = compose(stager, request, true, no_image, sandbox, &report, err);
+	int rc;
+	while ((rc = compose(stager, request, &without, sandbox, &report, err)) > 0)
+		*(rc == COMPOSE_NO_PATCH ? &without.patch : &without.overlay) = true;
 	if (rc != 0) {
 		ret_report->missing = report.missing;
 		ret_report->missing_count = report.missing_count;

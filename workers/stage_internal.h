@@ -44,6 +44,7 @@ struct stager {
 	/* By way, one after the other; at MOUNT_FAILURES_MAX none is tried. */
 	unsigned mount_failures[PLACE_WAY_COUNT];
 	struct plan_seen seen[PLAN_SEEN];
+	struct plan_place places[PLAN_PLACES];
 
 	struct index_pin pins[SLOT_LEASES];
 	unsigned pin_count;

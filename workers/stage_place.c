@@ -46,6 +46,14 @@ count_subtree(struct stage_report *report, enum place_way way, const struct inde
 	report->subtrees_placed++;
 }
 
+/* Bound over another's files: the action sees about as many as before. */
+static void
+count_patch(struct stage_report *report, const struct index_tree *tree)
+{
+	report->files_placed -= tree->files;
+	report->bytes_placed -= tree->bytes;
+}
+
 /* root/ is its upper layer; the rest of what overlay wants is an empty directory beside it. */
 int
 stage_place_lower(struct stager *stager, const struct plan_node *lower, struct sandbox *sandbox,
@@ -71,6 +79,13 @@ stage_place_lower(struct stager *stager, const struct plan_node *lower, struct s
 	return 0;
 }
 
+/* Below a patched tree it is there, in that tree. */
+static int
+mount_point(struct stager *stager, int dirfd, const struct plan_node *node)
+{
+	return node->in_patch ? 0 : place_mount_directory(&stager->placer, dirfd, node->name);
+}
+
 static int
 place_bound(
     struct stager *stager, int dirfd, const struct plan_node *node, struct stage_report *report)
@@ -79,7 +94,7 @@ place_bound(
 	struct index_tree tree;
 	uint64_t start = clock_monotonic_us();
 
-	int rc = place_mount_directory(&stager->placer, dirfd, node->name);
+	int rc = mount_point(stager, dirfd, node);
 	if (rc != 0)
 		return rc;
 	index_location(stager->region, &node->pin, location);
@@ -100,7 +115,7 @@ place_in_image(
 	uint64_t start = clock_monotonic_us();
 	char name[DIGEST_TEXT_SIZE];
 
-	int rc = place_mount_directory(&stager->placer, dirfd, node->name);
+	int rc = mount_point(stager, dirfd, node);
 	if (rc == 0) {
 		rc = add_bind(stager, node->path, index_tree_name(&node->digest, name), true);
 		if (rc != 0)
@@ -266,12 +281,42 @@ place_spine(struct stager *stager, const struct stage_ways *ways, struct place_c
 }
 
 static int
+place_patch(
+    struct stager *stager, int dirfd, const struct plan_node *node, struct stage_report *report)
+{
+	struct index_tree tree;
+
+	if (node->in_image) {
+		count_patch(report, &node->dir->totals);
+		return place_in_image(stager, dirfd, node, report);
+	}
+	index_tree_of(stager->region, &node->pin, &tree);
+	count_patch(report, &tree);
+	return place_bound(stager, dirfd, node, report);
+}
+
+/* The tree that is like it, then what differs, in the order in which they are mounted. */
+static int
+place_patched(
+    struct stager *stager, int dirfd, const struct plan_node *node, struct stage_report *report)
+{
+	int rc = place_bound(stager, dirfd, node, report);
+
+	for (const struct plan_node *child = node->first; rc == 0 && child != NULL;
+	     child = child->next)
+		rc = place_patch(stager, dirfd, child, report);
+	return rc;
+}
+
+static int
 place_node(struct stager *stager, const struct stage_ways *ways, struct place_cursor *cursor,
     const struct plan_node *node, struct stage_report *report)
 {
 	if (node->in_image)
 		return place_in_image(stager, cursor->fd, node, report);
 	switch (node->kind) {
+	case PLAN_PATCHED:
+		return place_patched(stager, cursor->fd, node, report);
 	case PLAN_SPINE:
 	case PLAN_COMPOSED:
 		return place_spine(stager, ways, cursor, node, report);

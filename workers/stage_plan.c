@@ -20,8 +20,8 @@ too_deep(const struct plan_node *node, struct error_text *err)
 	    err, -EINVAL, "%.200s...: deeper than %d directories", node->path, TREE_DEPTH_MAX);
 }
 
-static struct plan_node *
-node_new(struct planner *planner, struct plan_node *parent, const char *name)
+struct plan_node *
+plan_node_new(struct planner *planner, struct plan_node *parent, const char *name)
 {
 	struct plan_node *node = arena_alloc(planner->arena, sizeof *node);
 
@@ -65,8 +65,8 @@ cached_ns(const struct planner *planner, const ReapiDirectory *message)
 	return ns;
 }
 
-static struct plan_seen *
-seen_find(const struct planner *planner, const struct digest *digest)
+struct plan_seen *
+plan_seen_find(const struct planner *planner, const struct digest *digest)
 {
 	struct plan_seen *seen;
 	uint64_t word;
@@ -93,7 +93,7 @@ worth_composing(const struct planner *planner, const struct tree_dir *dir)
 	parts_ns = (uint64_t)message->n_directories * ns[COST_BIND];
 	if (whole_ns <= parts_ns)
 		return false;
-	seen = seen_find(planner, &dir->digest);
+	seen = plan_seen_find(planner, &dir->digest);
 	spent_ns = seen->spent_ns + parts_ns + message->n_files * (uint64_t)ns[COST_LINK];
 	if (spent_ns > whole_ns + message->n_files * (uint64_t)ns[COST_LINK])
 		return false;
@@ -121,7 +121,7 @@ plan_cold(struct planner *planner, struct plan_node *node)
 	const uint32_t *ns = planner->costs->ns;
 	const struct index_tree *totals = &node->dir->totals;
 	uint64_t loose_ns = files_ns(planner, totals, planner->loose_ns);
-	struct plan_seen *seen = seen_find(planner, &node->digest);
+	struct plan_seen *seen = plan_seen_find(planner, &node->digest);
 
 	node->is_again = seen->was_cold;
 	seen->was_cold = seen->was_cold || !planner->look_only;
@@ -156,6 +156,9 @@ plan_missed(struct planner *planner, struct plan_node *node, unsigned depth, str
 	int rc = tree_load_one(planner->loader, &node->digest, &node->dir, err);
 	if (rc != 0 || node->dir->message == NULL)
 		return rc;
+	rc = plan_patched(planner, node, depth, err);
+	if (rc <= 0)
+		return rc;
 	if (worth_composing(planner, node->dir))
 		return plan_composed(planner, node, depth, err);
 	return plan_whole(planner, node, depth, err);
@@ -179,6 +182,18 @@ pin(struct planner *planner, struct plan_node *node)
 		rc = index_read(planner->region, entry, &info);
 	node->is_pinned = rc == 0 && info.state == INDEX_READY;
 	return node->is_pinned ? 0 : -ENOENT;
+}
+
+int
+plan_pinned_or_cold(
+    struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err)
+{
+	if (pin(planner, node) != 0)
+		return plan_whole(planner, node, depth, err);
+	node->kind = PLAN_CACHED;
+	node->cost_ns = planner->costs->ns[COST_BIND];
+	planner->cached_left--;
+	return 0;
 }
 
 /* A subtree that the action does not write into. */
@@ -209,7 +224,7 @@ plan_child(struct planner *planner, struct plan_node *parent, const ReapiDirecto
 
 	if (planner->overlay_whole && (spine == NULL || !spine->is_made))
 		return 0; /* it is in the lower layer */
-	struct plan_node *node = node_new(planner, parent, from->name);
+	struct plan_node *node = plan_node_new(planner, parent, from->name);
 	if (++planner->nodes > PLAN_NODES_MAX)
 		return error_set(err, -EINVAL, "input tree: more than %d directories to be made",
 		    PLAN_NODES_MAX);
@@ -274,7 +289,7 @@ plan_made(struct planner *planner, struct plan_node *node, unsigned depth, struc
 		if (!spine->is_made || has_child(node, spine->name) ||
 		    has_symlink(node->dir, spine->name))
 			continue;
-		struct plan_node *child = node_new(planner, node, spine->name);
+		struct plan_node *child = plan_node_new(planner, node, spine->name);
 		child->kind = PLAN_SPINE;
 		child->digest = digest_empty;
 		int rc = plan_directory(planner, child, depth + 1, err);

@@ -6,12 +6,13 @@
  * have to be placed.  Nothing is placed here.  Everything lives in the action's arena.
  *
  * It chooses by the cost model (cost.h).  A cached subtree is bound, while there are leases left.
- * One that is not, but holds directories that are (one file of it has changed), is composed of
- * these, until that has cost about as much as building it.  Any other is *cold*: it is built as a
- * cached tree and bound; or placed file by file, where even a bind would not cost less; or, with
- * all the other cold ones, in an image (plan_image.c), where that costs less than their links.  A
- * cold subtree that comes again is wished for (wanted.h): the janitor builds it, and it is cold no
- * more.
+ * One that is not, but lies where a like one was before (one file of it has changed), is that one,
+ * with what differs bound over it (plan_patch.c).  One that holds directories that are cached is
+ * composed of these, until that has cost about as much as building it.  Any other is *cold*: it is
+ * built as a cached tree and bound; or placed file by file, where even a bind would not cost less;
+ * or, with all the other cold ones, in an image (plan_image.c), where that costs less than their
+ * links.  A cold subtree that comes again is wished for (wanted.h): the janitor builds it, and it
+ * is cold no more.
  *
  * An overlay is one a plan, over the whole sandbox, so that nothing within it is another volume to
  * the action.  overlay_whole: the input tree is its lower layer, and only the spine is made.
@@ -34,6 +35,7 @@ enum plan_kind {
 	PLAN_COMPOSED, /* made for real, ours: its parts are planned singly */
 	PLAN_EMPTY, /* mkdir */
 	PLAN_CACHED, /* from a cached tree: pinned, or to be built first */
+	PLAN_PATCHED, /* from one that is like it, pinned; its children are bound over that */
 	PLAN_PRIVATE, /* file by file */
 };
 
@@ -48,10 +50,11 @@ struct plan_node {
 	bool is_whole; /* an output, or below one */
 	struct tree_dir *dir; /* NULL: only made for an output, or a hit, unread */
 	struct digest digest;
+	bool in_patch; /* bound over its parent's tree */
 	bool is_pinned, in_image, is_again; /* cold: in the image; seen before */
 	struct index_pin pin;
 	uint64_t cost_ns; /* as planned; of what is in an image: without it */
-	struct plan_node *first, *last, *next; /* children of SPINE and COMPOSED */
+	struct plan_node *first, *last, *next; /* children of SPINE, COMPOSED and PATCHED */
 };
 
 /* What composing a digest has cost this worker so far; a table of the latest. */
@@ -61,6 +64,15 @@ struct plan_seen {
 	uint64_t digest; /* its first bytes */
 	uint32_t spent_ns; /* on composing it */
 	bool was_cold;
+};
+
+/* Which cached tree lay where; a table of the latest.  `path`: a hash of it. */
+enum { PLAN_PLACES = 1024 };
+
+struct plan_place {
+	uint64_t path;
+	struct digest digest;
+	bool is_set;
 };
 
 /* Subtrees to be placed for the first time: PLAN_CACHED and not pinned, or PLAN_PRIVATE. */
@@ -96,6 +108,7 @@ struct planner {
 	unsigned cached_left; /* how many more */
 	unsigned nodes; /* planned so far */
 	struct plan_seen *seen; /* PLAN_SEEN; lives with the stager */
+	struct plan_place *places; /* PLAN_PLACES; likewise; NULL: nothing is patched */
 };
 
 /*
@@ -108,6 +121,17 @@ int plan_make(struct planner *planner, const struct digest *root, const struct s
 /* Of an overlay of flat directories: their files become loose ones after all. */
 void plan_forget_lower(struct planner *planner, struct plan_node *root);
 
+/* stage_plan.c, for the planner's parts: a child of `parent`; what becomes of a whole subtree. */
+struct plan_node *plan_node_new(
+    struct planner *planner, struct plan_node *parent, const char *name);
+int plan_pinned_or_cold(
+    struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err);
+struct plan_seen *plan_seen_find(const struct planner *planner, const struct digest *digest);
+/* plan_patch.c: 1: nothing like it has been where it is to be. */
+int plan_patched(
+    struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err);
+/* It lies there now. */
+void plan_place_note(struct planner *planner, const struct plan_node *node);
 /* plan_image.c: sets planner->image where the cold subtrees are worth one. */
 int plan_image(struct planner *planner, struct error_text *err);
 /* One cold subtree in it: bound, encoded, and what the action pays more to look at it. */

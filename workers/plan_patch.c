@@ -1,0 +1,232 @@
+/*
+ * A subtree that is not cached, where a worker has had one before that differs in a few directories
+ * only: the old one is bound, and what differs is bound over it.  So a change deep in a tree costs
+ * two mounts, not one for each directory beside the way down to it.
+ *
+ * That works where the two have the same names all the way down to each difference: a mount needs a
+ * directory to be mounted on, and hides what was there.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "cas/directory.h"
+#include "workers/stage_plan.h"
+
+enum { LEAVES_MAX = 16 };
+
+/* A directory that is another one. */
+struct leaf {
+	const char *path; /* below the subtree */
+	struct digest digest;
+	unsigned depth; /* below it too */
+};
+
+struct patch {
+	struct planner *planner;
+	struct leaf leaves[LEAVES_MAX];
+	unsigned count, reads;
+};
+
+static struct plan_place *
+place_of(struct planner *planner, const char *path)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (const char *c = path; *c != '\0'; c++)
+		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+	struct plan_place *place = &planner->places[hash % PLAN_PLACES];
+	if (place->path != hash)
+		*place = (struct plan_place){.path = hash};
+	return place;
+}
+
+void
+plan_place_note(struct planner *planner, const struct plan_node *node)
+{
+	if (planner->places == NULL || node->path[0] == '\0')
+		return;
+	struct plan_place *place = place_of(planner, node->path);
+	place->digest = node->digest;
+	place->is_set = true;
+}
+
+static bool
+is_same_digest(const ReapiDigest *a, const ReapiDigest *b)
+{
+	return a->size_bytes == b->size_bytes && strcmp(a->hash, b->hash) == 0;
+}
+
+static bool
+is_same_file(const ReapiFileNode *a, const ReapiFileNode *b)
+{
+	return a->is_executable == b->is_executable && a->node_properties == NULL &&
+	    b->node_properties == NULL && strcmp(a->name, b->name) == 0 &&
+	    is_same_digest(a->digest, b->digest);
+}
+
+/* All but what its directories hold. */
+static bool
+is_alike(const ReapiDirectory *a, const ReapiDirectory *b)
+{
+	if (a->n_files != b->n_files || a->n_symlinks != b->n_symlinks ||
+	    a->n_directories != b->n_directories || a->node_properties != NULL ||
+	    b->node_properties != NULL)
+		return false;
+	for (size_t i = 0; i < a->n_directories; i++)
+		if (strcmp(a->directories[i]->name, b->directories[i]->name) != 0)
+			return false;
+	for (size_t i = 0; i < a->n_files; i++)
+		if (!is_same_file(a->files[i], b->files[i]))
+			return false;
+	for (size_t i = 0; i < a->n_symlinks; i++)
+		if (strcmp(a->symlinks[i]->name, b->symlinks[i]->name) != 0 ||
+		    strcmp(a->symlinks[i]->target, b->symlinks[i]->target) != 0)
+			return false;
+	return true;
+}
+
+static ReapiDirectory *
+load_new(struct patch *patch, const struct digest *digest)
+{
+	struct error_text unused; /* whoever places it says it again */
+	struct tree_dir *dir;
+
+	patch->reads++;
+	if (digest_is_empty(digest) ||
+	    tree_load_one(patch->planner->loader, digest, &dir, &unused) != 0)
+		return NULL;
+	return dir->message;
+}
+
+/* Not by the loader: what is missing of the old tree is nobody's fault. */
+static ReapiDirectory *
+load_old(struct patch *patch, const struct digest *digest)
+{
+	struct tree_loader *loader = patch->planner->loader;
+	ReapiDirectory *message = NULL;
+	struct error_text unused;
+
+	patch->reads++;
+	if (digest_is_empty(digest) ||
+	    directory_load(loader->cas, loader->arena, digest, &message, &unused) != 0)
+		return NULL;
+	return message;
+}
+
+static bool differ(struct patch *patch, const struct digest *old, const struct digest *new,
+    const char *path, unsigned depth);
+
+static bool
+leaf_add(struct patch *patch, const struct digest *digest, const char *path, unsigned depth)
+{
+	if (patch->count == LEAVES_MAX || digest_is_empty(digest))
+		return false;
+	patch->leaves[patch->count++] = (struct leaf){path, *digest, depth};
+	return true;
+}
+
+/* False: they cannot be told apart by directories. */
+static bool
+children_differ(struct patch *patch, const ReapiDirectory *old, const ReapiDirectory *new,
+    const char *path, unsigned depth)
+{
+	struct arena *arena = patch->planner->arena;
+
+	for (size_t i = 0; i < new->n_directories; i++) {
+		struct digest was, is;
+		const char *name = new->directories[i]->name;
+		if (is_same_digest(old->directories[i]->digest, new->directories[i]->digest))
+			continue;
+		if (reapi_digest_get(old->directories[i]->digest, &was) != 0 ||
+		    reapi_digest_get(new->directories[i]->digest, &is) != 0)
+			return false;
+		const char *below =
+		    path[0] == '\0' ? name : arena_printf(arena, "%s/%s", path, name);
+		if (!differ(patch, &was, &is, below, depth + 1))
+			return false;
+	}
+	return true;
+}
+
+/* As few and as deep leaves as can be; a directory that differs in itself is one. */
+static bool
+differ(struct patch *patch, const struct digest *old, const struct digest *new, const char *path,
+    unsigned depth)
+{
+	unsigned count = patch->count;
+	ReapiDirectory *was = depth > TREE_DEPTH_MAX ? NULL : load_old(patch, old);
+	ReapiDirectory *is = was == NULL ? NULL : load_new(patch, new);
+
+	if (is != NULL && is_alike(was, is) && children_differ(patch, was, is, path, depth))
+		return true;
+	patch->count = count;
+	return depth > 0 && leaf_add(patch, new, path, depth);
+}
+
+/* Fewer mounts than by its parts; and all the times so far have not cost what building it would. */
+static bool
+is_worth(const struct patch *patch, const struct plan_node *node, const struct index_tree *old)
+{
+	struct planner *planner = patch->planner;
+	const uint32_t *ns = planner->costs->ns;
+	struct plan_seen *seen = plan_seen_find(planner, &node->digest);
+	uint64_t spent_ns = seen->spent_ns + (patch->count + 1) * (uint64_t)ns[COST_BIND] +
+	    patch->reads * (uint64_t)ns[COST_READ];
+
+	if (patch->count == 0 || patch->count >= planner->cached_left ||
+	    patch->count > node->dir->message->n_directories ||
+	    spent_ns > (uint64_t)old->files * ns[COST_LINK])
+		return false;
+	seen->spent_ns = (uint32_t)(spent_ns > UINT32_MAX ? UINT32_MAX : spent_ns);
+	return true;
+}
+
+static int
+leaf_plan(struct planner *planner, struct plan_node *node, const struct leaf *leaf, unsigned depth,
+    struct error_text *err)
+{
+	struct plan_node *child = plan_node_new(planner, node, leaf->path);
+
+	child->digest = leaf->digest;
+	child->in_patch = true;
+	int rc = plan_pinned_or_cold(planner, child, depth + leaf->depth, err);
+	if (rc == 0 && child->kind == PLAN_PRIVATE) { /* there is nowhere to put single files */
+		child->kind = PLAN_CACHED;
+		planner->cached_left--;
+	}
+	return rc;
+}
+
+int
+plan_patched(
+    struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err)
+{
+	struct patch patch = {.planner = planner};
+	struct plan_place *place;
+	struct index_tree old;
+	struct index_pin pin;
+
+	if (planner->places == NULL || planner->cached_left < 2)
+		return 1;
+	place = place_of(planner, node->path);
+	if (!place->is_set || digest_equal(&place->digest, &node->digest) ||
+	    index_pin(planner->region, planner->slot, &place->digest, &pin) != 0)
+		return 1;
+	index_tree_of(planner->region, &pin, &old);
+	if (!differ(&patch, &place->digest, &node->digest, "", 0) ||
+	    !is_worth(&patch, node, &old)) {
+		index_unpin(planner->region, planner->slot, &pin);
+		return 1;
+	}
+	node->pin = pin;
+	node->kind = PLAN_PATCHED;
+	node->is_pinned = true;
+	node->cost_ns = planner->costs->ns[COST_BIND];
+	planner->cached_left--;
+	for (unsigned i = 0; i < patch.count; i++) {
+		int rc = leaf_plan(planner, node, &patch.leaves[i], depth, err);
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
