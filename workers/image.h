@@ -1,7 +1,7 @@
 /*
  * A tree as an EROFS image that holds no file's bytes: directories, names, modes, times, symlinks,
  * and for each file the name of its blob.  Mounted as overlayfs's lower layer with STATE/cas as its
- * data-only layer (metacopy=on) it is the whole tree, without one link made (README, Images).
+ * data-only layer (metacopy=on) it is the whole tree, without one link made (README.md, Images).
  *
  * Any process, one thread.  image_encode for a tree whose Directories have been read (tree_load);
  * image_check for whatever was read back from disk, before it is mounted: the kernel takes an

@@ -13,20 +13,10 @@ enum {
 	BLOCK_BITS = 12,
 	INCOMPAT_CHUNKED = 4,
 	NO_BLOCK = 0xFFFFFFFF,
-	PREFIX_TRUSTED = 4,
 	XATTRS_SIZE = sizeof(struct image_file_tail) - 4,
 	XATTRS_COUNT = (XATTRS_SIZE - 12) / 4 + 1,
 	LANES = 4,
 	STRIDE = LANES * 8,
-};
-
-static const struct image_file_tail file_tail = {
-    .metacopy = {.name_len = 16, .prefix = PREFIX_TRUSTED, .name = "overlay.metacopy"},
-    .redirect = {.name_len = 16,
-	.prefix = PREFIX_TRUSTED,
-	.value_len = sizeof(file_tail.redirect.value),
-	.name = "overlay.redirect"},
-    .chunk_block = NO_BLOCK,
 };
 
 static bool
@@ -218,9 +208,21 @@ inode_write(const struct image_plan *plan, const struct image_entry *entry, uint
 static void
 file_write(const struct image_entry *entry, uint8_t *bytes)
 {
-	struct image_file_tail tail = file_tail;
+	enum {
+		PREFIX_TRUSTED = 4,
+		NAME_LEN = sizeof(((struct image_file_tail *)0)->redirect.name)
+	};
+	struct image_file_tail tail = {
+	    .metacopy = {.name_len = NAME_LEN, .prefix = PREFIX_TRUSTED},
+	    .redirect = {.name_len = NAME_LEN,
+		.prefix = PREFIX_TRUSTED,
+		.value_len = sizeof(tail.redirect.value)},
+	    .chunk_block = NO_BLOCK,
+	};
 	char *value = tail.redirect.value;
 
+	memcpy(tail.metacopy.name, "overlay.metacopy", NAME_LEN);
+	memcpy(tail.redirect.name, "overlay.redirect", NAME_LEN);
 	value[0] = '/';
 	value[1] = entry->text[0];
 	value[2] = entry->text[1];

@@ -252,6 +252,59 @@ test_directories_are_trees(void **state)
 	assert_refused(host, &other, "in itself");
 }
 
+/* Written by hand, since an edit cannot take an entry away. */
+static void
+test_dots_are_there(void **state)
+{
+	struct host *host = *state;
+	struct image_entry entries[] = {
+	    {.name = "", .mode = S_IFDIR | 0755, .mtime_s = IMAGE_TIME_S, .first = 1},
+	    {.name = ".", .name_len = 1, .mode = S_IFDIR | 0755},
+	    {.name = "..", .name_len = 2, .mode = S_IFDIR | 0755},
+	};
+	struct image_plan plan = {.entries = entries, .count = 3};
+
+	for (uint32_t first = 1; first <= 2; first++) {
+		for (uint32_t count = 0; first + count <= 3; count++) {
+			struct image image = {.bytes = arena_alloc(host->arena, IMAGE_BLOCK)};
+			entries[0].first = first;
+			entries[0].count = count;
+			assert_int_equal(image_measure(&plan), 0);
+			image.len = plan.blocks * IMAGE_BLOCK;
+			image_write(&plan, image.bytes);
+			if (count == 2)
+				assert_int_equal(check(host, &image, NULL), 0);
+			else
+				assert_refused(host, &image, "a dot less");
+		}
+	}
+}
+
+static void
+test_chunks_cover_files(void **state)
+{
+	static const struct {
+		int64_t size;
+		uint16_t bits;
+	} files[] = {{1, 0}, {4096, 0}, {4097, 1}, {8192, 1}, {8193, 2}, {UINT32_MAX, 20},
+	    {INT64_C(1) << 32, 20}, {(INT64_C(1) << 43) - 1, 31}, {INT64_C(1) << 43, 31}};
+	struct host *host = *state;
+	struct digest digest = host_put(host, "bytes", 5);
+
+	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+		ReapiDirectory *dir = dir_new(host);
+		struct image_inode inode;
+		digest.size_bytes = files[i].size;
+		dir_add_digest(host, dir, "file", &digest, false);
+		struct digest root = dir_put(host, dir);
+		struct image image = encode(host, &root);
+		memcpy(&inode, inode_of(&image, "file"), sizeof inode);
+		assert_int_equal(inode.format & ~IMAGE_WIDE, IMAGE_CHUNKED);
+		assert_int_equal(inode.format & IMAGE_WIDE, files[i].size > UINT32_MAX);
+		assert_int_equal(inode.data, files[i].bits);
+	}
+}
+
 static void
 test_lengths_and_gaps(void **state)
 {
@@ -497,6 +550,8 @@ main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	    T(test_edits_are_refused),
 	    T(test_directories_are_trees),
+	    T(test_dots_are_there),
+	    T(test_chunks_cover_files),
 	    T(test_lengths_and_gaps),
 	    T(test_every_bit),
 	    T(test_cut_anywhere),
