@@ -45,7 +45,7 @@ enum {
 /*
  * The image, in the arena; its length is a multiple of 4096.
  *
- * -E2BIG too many entries or bytes (nothing was allocated for them); -ENOENT a Directory is
+ * -E2BIG too many entries or bytes (found before room is made for them); -ENOENT a Directory is
  * missing; -ENAMETOOLONG a symlink's target; -EINVAL a time that is none, or a size that the digest
  * cannot have; -EFBIG a file over 8 TiB.
  */
