@@ -8,7 +8,7 @@ BENCH ?=
 BENCH_DIR := $(O)/tests/bench
 BENCH_PROGRAMS := $(patsubst %,$(BENCH_DIR)/bench_%,lookup stage dispatch $(if $(filter linux,$(OS)),gate) \
 	gateway_execute gateway_blobs gateway_memory)
-BENCH_COMMON := $(patsubst %,$(BENCH_DIR)/%.o,series shape host isolate_$(OS) daemon)
+BENCH_COMMON := $(patsubst %,$(BENCH_DIR)/%.o,series shape host isolate isolate_$(OS) daemon)
 BENCH_LIBS := $(patsubst %,$(O)/lib%.a,$(LIBS_workers))
 
 .PHONY: bench bench-built
@@ -23,5 +23,6 @@ $(BENCH_DIR)/bench_gate: $(BENCH_DIR)/gate_linux.o $(BENCH_COMMON) $(BENCH_LIBS)
 $(BENCH_DIR)/bench_gateway_%: $(BENCH_DIR)/gateway_%.o $(BENCH_DIR)/gateway_client.o \
 	$(BENCH_DIR)/copy_server.o $(BENCH_COMMON) $(BENCH_LIBS)
 	$(LINK) $(GATEWAY_LIBS) -lm
+$(BENCH_DIR)/bench_stage: $(BENCH_DIR)/stage_trial.o
 $(BENCH_DIR)/bench_%: $(BENCH_DIR)/%.o $(BENCH_COMMON) $(BENCH_LIBS)
 	$(LINK) -lm

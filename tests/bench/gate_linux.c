@@ -23,7 +23,7 @@
 #include "tests/bench/series.h"
 #include "tests/bench/shape.h"
 
-enum { WORKERS_MAX = 8, NO_PERMIT = 0xffffffffu };
+enum { WORKERS_MAX = 8, FILES_MAX = 2000, NO_PERMIT = 0xffffffffu };
 
 struct shared {
 	_Atomic bool without_gate, stop;
@@ -231,7 +231,7 @@ main(int argc, char **argv)
 		err(1, "mmap");
 	if (!list)
 		bench_host_open(state_dir, &host);
-	for (i = 0; i < shapes_count; i++)
+	for (i = 0; i < shapes_count && shapes[i].files <= FILES_MAX; i++)
 		measure_shape(list ? NULL : &host, &shapes[i], argv + optind);
 	if (!list)
 		bench_host_close(&host);

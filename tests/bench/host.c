@@ -112,21 +112,53 @@ bench_stager_close(struct bench_stager *stager)
 	stager->stager = NULL;
 }
 
+/* PLACE_WAY_COUNT: the planner's choice. */
 static enum place_way
 way_of(enum engine engine)
 {
-	switch (engine) {
-	case ENGINE_CLONEFILE:
-		return PLACE_CLONEFILE;
-	case ENGINE_REFLINK:
-		return PLACE_REFLINK;
-	case ENGINE_HARDLINK:
-		return PLACE_HARDLINK;
-	case ENGINE_COPY:
-		return PLACE_COPY;
-	default:
-		return PLACE_BIND;
-	}
+	static const enum place_way ways[ENGINE_COUNT] = {
+	    [ENGINE_AUTO] = PLACE_WAY_COUNT,
+	    [ENGINE_BIND] = PLACE_BIND,
+	    [ENGINE_OVERLAY] = PLACE_OVERLAY,
+	    [ENGINE_IMAGE] = PLACE_IMAGE,
+	    [ENGINE_CLONEFILE] = PLACE_CLONEFILE,
+	    [ENGINE_REFLINK] = PLACE_REFLINK,
+	    [ENGINE_HARDLINK] = PLACE_HARDLINK,
+	    [ENGINE_COPY] = PLACE_COPY,
+	};
+
+	return ways[engine];
+}
+
+bool
+bench_engine_works(const struct bench_host *host, enum engine engine, const char **ret_why)
+{
+	enum place_way way = way_of(engine);
+
+	if (way == PLACE_WAY_COUNT || host->probe.ways[way].works)
+		return true;
+	*ret_why = host->probe.ways[way].why;
+	return false;
+}
+
+bool
+bench_has_mounts(const struct bench_placed *placed)
+{
+	return placed->report.bind_count > 0 || placed->report.has_overlay;
+}
+
+/* For the planner any way is the right one. */
+static bool
+placed_as_told(const struct stage_report *report, enum engine engine)
+{
+	enum place_way way = way_of(engine);
+
+	if (report->fallbacks == 0 &&
+	    (way == PLACE_WAY_COUNT || report->files[way] + report->subtrees[way] > 0))
+		return true;
+	warnx("%s placed nothing, or not all: %llu fall-backs", engine_names[engine],
+	    (unsigned long long)report->fallbacks);
+	return false;
 }
 
 bool
@@ -137,8 +169,6 @@ bench_place(struct bench_host *host, struct bench_stager *stager, const struct d
 	struct stage_request request = {
 	    .root = *root, .working_directory = "", .output_paths = outputs, .output_count = 1};
 	bool root_owner = host->isolation == ISOLATION_ROOT;
-	enum place_way way = way_of(stager->config.engine);
-	const struct stage_report *report = &ret_placed->report;
 	struct error_text words;
 
 	if (sandbox_make(host->config.state_fd, host->slot, host->slot_number,
@@ -148,11 +178,7 @@ bench_place(struct bench_host *host, struct bench_stager *stager, const struct d
 	if (stage_compose(
 		stager->stager, &request, &ret_placed->sandbox, &ret_placed->report, &words) < 0)
 		errx(1, "%s", words.text);
-	if (report->fallbacks == 0 && report->files[way] + report->subtrees[way] > 0)
-		return true;
-	warnx("%s placed nothing, or not all: %llu fall-backs", place_way_names[way],
-	    (unsigned long long)report->fallbacks);
-	return false;
+	return placed_as_told(&ret_placed->report, stager->config.engine);
 }
 
 void

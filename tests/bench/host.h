@@ -43,12 +43,16 @@ void bench_stager_open(
     struct bench_host *host, enum engine engine, struct bench_stager *ret_stager);
 void bench_stager_close(struct bench_stager *stager);
 
+/* The engine's way works on this volume; why not, if it does not. */
+bool bench_engine_works(const struct bench_host *host, enum engine engine, const char **ret_why);
+
 /* One sandbox with the input root `root` and the output's directory.  Expects `engine` to have
  * placed it without a fall-back: false, and words, if it did not. */
 struct bench_placed {
 	struct sandbox sandbox;
 	struct stage_report report;
 };
+bool bench_has_mounts(const struct bench_placed *placed);
 bool bench_place(struct bench_host *host, struct bench_stager *stager, const struct digest *root,
     struct bench_placed *ret_placed);
 /* As a worker does after an action: pins back, sandbox into trash/. */

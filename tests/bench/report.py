@@ -17,10 +17,13 @@ SECTIONS = [
     ("Blobs through the gateway (us)", ("bytestream/", "find_missing/")),
     ("Bazel (ms)", ("bazel/",)),
     ("The gate (us)", ("gate/",)),
-    ("Staging a tree never seen (us)", ("stage/cold/",)),
     ("Staging the same root again (us)", ("stage/exact/",)),
+    ("Staging when one file has changed (us)", ("stage/one/",)),
+    ("Staging when ten files have changed (us)", ("stage/ten/",)),
+    ("Staging when a directory has another name (us)", ("stage/rename/",)),
+    ("Staging a tree never seen (us)", ("stage/cold/",)),
     ("The whole cost, the janitor's deletion included (us)", ("whole/",)),
-    ("The same without the janitor's deletion (us)", ("path/",)),
+    ("What the end of an action costs (us)", ("teardown/",)),
 ]
 
 

@@ -30,8 +30,11 @@ BAZEL_PAIRS = 5
 # Rows whose ratio, or whose median itself, has an aim; doc/bench.md says why.
 AIMS = [
     (r"^stage/cold/.*/hardlink/", "ratio", 1.15),
-    (r"^stage/exact/.*/bind/", "ratio", 0.02),
-    (r"^whole/.*/bind/", "ratio", 1.3),
+    (r"^stage/exact/(large_flat|p95_dirs|huge)/(auto|bind)/", "ratio", 0.02),
+    (r"^stage/cold/(large_flat|p95_dirs|huge)/(auto|image)/(ext4|xfs|btrfs)$", "ratio", 0.1),
+    (r"^stage/cold/.*/auto/tmpfs$", "ratio", 1.15),
+    (r"^whole/(10|100)/exact/.*/auto/", "ratio", 1.3),
+    (r"^teardown/action/", "median", 300),
     (r"^gate/", "ratio", 1.02),
     (r"^dispatch/true/1$", "ratio", 2.0),
     (r"^execute/true/1$", "median", 2500),

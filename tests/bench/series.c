@@ -78,6 +78,49 @@ series_alternate(const struct series_bounds *bounds, double unit_ns, series_meas
 	}
 }
 
+static struct series_turn *
+turn_next(struct series_turn *turns, size_t count)
+{
+	struct series_turn *next = NULL;
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (!turns[i].is_over && (next == NULL || turns[i].spent_ns < next->spent_ns))
+			next = &turns[i];
+	return next;
+}
+
+static void
+turn_take(struct series_turn *turn, const struct series_bounds *bounds, double unit_ns)
+{
+	uint64_t budget_ns = (uint64_t)bounds->budget_ms * 1000000u, start = bench_now_ns();
+	uint64_t counted = turn->measure(turn->arg), took = bench_now_ns() - start;
+	bool is_warm = turn->is_warm || took >= budget_ns;
+
+	turn->is_warm = true;
+	if (counted == SERIES_FAILED) {
+		series_clear(&turn->series);
+		turn->is_over = true;
+		return;
+	}
+	if (!is_warm)
+		return;
+	turn->spent_ns += took;
+	series_add(&turn->series, (double)counted / unit_ns);
+	turn->is_over = turn->series.count >= bounds->most ||
+	    (turn->series.count >= bounds->least && turn->spent_ns >= budget_ns);
+}
+
+void
+series_share(
+    const struct series_bounds *bounds, double unit_ns, struct series_turn *turns, size_t count)
+{
+	struct series_turn *turn;
+
+	while ((turn = turn_next(turns, count)) != NULL)
+		turn_take(turn, bounds, unit_ns);
+}
+
 void
 row_print(const char *name, const char *unit, struct series *series, const char *limit_name,
     struct series *limit_series, double fixed_limit)

@@ -8,6 +8,7 @@
 #ifndef BENCH_SERIES_H
 #define BENCH_SERIES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,23 @@ struct series_bounds {
 };
 void series_alternate(const struct series_bounds *bounds, double unit_ns, series_measure thing,
     series_measure limit, void *arg, struct series *thing_series, struct series *limit_series);
+
+/*
+ * The same with any number of things, in turns that share the time: the next is always that which
+ * has had the least so far, so that the slow and the quick are spread over the same span.  Each
+ * ends after its own budget (and `least` samples), or `most`.  A first sample is thrown away where
+ * it cost less than the budget.  A thing that returns SERIES_FAILED is over, and has no samples.
+ */
+#define SERIES_FAILED UINT64_MAX
+struct series_turn {
+	series_measure measure;
+	void *arg;
+	struct series series;
+	uint64_t spent_ns; /* whatever was prepared and cleared away included */
+	bool is_warm, is_over;
+};
+void series_share(
+    const struct series_bounds *bounds, double unit_ns, struct series_turn *turns, size_t count);
 
 /* The row; limit_series NULL: the limit is `fixed_limit`. */
 void row_print(const char *name, const char *unit, struct series *series, const char *limit_name,

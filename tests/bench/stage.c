@@ -2,52 +2,35 @@
  * bench_stage --state DIR --fs NAME --list        the rows that this volume can have
  * bench_stage --state DIR --fs NAME [ROW]...      measures those; one JSON object a line
  *
- * Rows, as doc/bench.md explains them: stage/cold, stage/exact, whole and path.
+ * Rows, as doc/bench.md explains them: stage, whole and teardown.  All the ways of a row and its
+ * limit are measured in turns.
  */
-#include <sys/stat.h>
-
 #include <err.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/fs.h"
-#include "tests/bench/host.h"
 #include "tests/bench/isolate.h"
-#include "tests/bench/series.h"
-#include "tests/bench/shape.h"
+#include "tests/bench/stage_trial.h"
 
-#define LINK_TREE "bench-link"
-#define REFERENCE_TREE "bench-tree"
-
-static const enum engine ways[] = {
-    ENGINE_BIND, ENGINE_HARDLINK, ENGINE_REFLINK, ENGINE_CLONEFILE, ENGINE_COPY};
+static const enum engine ways[] = {ENGINE_AUTO, ENGINE_BIND, ENGINE_OVERLAY, ENGINE_IMAGE,
+    ENGINE_HARDLINK, ENGINE_REFLINK, ENGINE_CLONEFILE, ENGINE_COPY};
 static const unsigned touched[] = {0, 10, 100};
-enum { WAYS = sizeof(ways) / sizeof(ways[0]), TOUCHED = sizeof(touched) / sizeof(touched[0]) };
-
-/* Rows that have an aim get more time, the others enough to tell. */
+static const enum change whole_changes[] = {CHANGE_EXACT, CHANGE_ONE, CHANGE_COLD};
 enum {
-	COLD_LINK_MS = 1000,
-	COLD_OTHER_MS = 300,
-	EXACT_MS = 300,
-	WHOLE_BIND_MS = 600,
-	WHOLE_OTHER_MS = 200
+	WAYS = sizeof(ways) / sizeof(ways[0]),
+	TOUCHED = sizeof(touched) / sizeof(touched[0]),
+	WHOLE_CHANGES = sizeof(whole_changes) / sizeof(whole_changes[0]),
+	KIND_SIZE = 32,
+	NAME_SIZE = 128
 };
 
-/* What one measurement works on: the argument of all series_measure functions here. */
-struct trial {
-	struct bench_host *host;
-	struct bench_stager stager;
-	struct filled_shape *filled;
-	unsigned percent;
-	struct series paths; /* the whole, without the janitor's part */
-	bool failed;
-};
+/* What a run takes: a row's ways share it. */
+static const struct series_bounds stage_bounds = {.budget_ms = 100, .least = 3, .most = 100};
+static const struct series_bounds whole_bounds = {.budget_ms = 120, .least = 3, .most = 100};
 
 struct selection {
 	char **names;
@@ -56,144 +39,21 @@ struct selection {
 	const char *fs;
 };
 
-static int
-tree_make(struct trial *trial, const char *name)
-{
-	int state_fd = trial->host->config.state_fd, fd;
+/* The rows of one name but for the way. */
+struct group {
+	bool is_whole;
+	enum change change;
+	unsigned percent;
+};
 
-	if (mkdirat(state_fd, name, 0755) < 0)
-		err(1, "%s", name);
-	fd = openat(state_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		err(1, "%s", name);
-	shape_link(trial->filled, cas_dirfd(trial->host->cas), fd);
-	return fd;
-}
-
-static void
-tree_remove(struct trial *trial, const char *name)
-{
-	int rc = fs_remove_tree(trial->host->config.state_fd, name);
-
-	if (rc < 0)
-		errx(1, "%s: %s", name, strerror(-rc));
-}
-
-static uint64_t
-link_loop(void *arg)
-{
-	struct trial *trial = arg;
-	uint64_t start = bench_now_ns(), elapsed;
-
-	close(tree_make(trial, LINK_TREE));
-	elapsed = bench_now_ns() - start;
-	tree_remove(trial, LINK_TREE);
-	return elapsed;
-}
-
-/* Runs the action's part in a child of its own; with work NULL it only mounts the binds. */
-static uint64_t
-run_in(struct trial *trial, const char *tree, const struct stage_report *report,
-    int (*work)(void *arg, int rootfd))
-{
-	char root[PATH_MAX + 128];
-	struct isolated isolated = {
-	    .state_dir = trial->host->config.state_dir,
-	    .root = root,
-	    .binds = report != NULL ? report->binds : NULL,
-	    .bind_count = report != NULL ? report->bind_count : 0,
-	    .work = work,
-	    .arg = trial,
-	};
-	uint64_t mount_ns;
-
-	snprintf(root, sizeof(root), "%s/%s", trial->host->config.state_dir, tree);
-	isolate_run(&isolated, &mount_ns);
-	return mount_ns;
-}
-
-static char *
-sandbox_root(const struct sandbox *sandbox, char *path, size_t size)
-{
-	snprintf(path, size, "sandboxes/%s/root", sandbox->name);
-	return path;
-}
-
-static uint64_t
-place(void *arg)
-{
-	struct trial *trial = arg;
-	struct bench_placed placed;
-	uint64_t start = bench_now_ns(), elapsed;
-	char path[128];
-
-	if (!bench_place(trial->host, &trial->stager, &trial->filled->root, &placed))
-		trial->failed = true;
-	elapsed = bench_now_ns() - start;
-	if (placed.report.bind_count > 0)
-		elapsed += run_in(
-		    trial, sandbox_root(&placed.sandbox, path, sizeof(path)), &placed.report, NULL);
-	bench_release(trial->host, &trial->stager, &placed);
-	bench_empty_trash(trial->host);
-	return elapsed;
-}
-
-static uint64_t
-place_new(void *arg)
-{
-	struct trial *trial = arg;
-
-	shape_variant(trial->host->cas, trial->filled);
-	return place(trial);
-}
-
-/* The action: looks at its inputs, writes one output. */
-static int
-act(void *arg, int rootfd)
-{
-	static const char page[4096];
-	const struct trial *trial = arg;
-	int fd, rc;
-
-	rc = shape_touch(trial->filled, rootfd, trial->percent);
-	if (rc < 0)
-		return rc;
-	fd = openat(rootfd, SHAPE_OUTPUT, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return -errno;
-	rc = fs_write_all(fd, page, sizeof(page));
-	close(fd);
-	return rc;
-}
-
-static uint64_t
-whole(void *arg)
-{
-	struct trial *trial = arg;
-	struct bench_placed placed;
-	uint64_t start = bench_now_ns();
-	char path[128];
-
-	if (!bench_place(trial->host, &trial->stager, &trial->filled->root, &placed))
-		trial->failed = true;
-	run_in(trial, sandbox_root(&placed.sandbox, path, sizeof(path)), &placed.report, act);
-	bench_release(trial->host, &trial->stager, &placed);
-	series_add(&trial->paths, (double)(bench_now_ns() - start) / 1000);
-	bench_empty_trash(trial->host);
-	return bench_now_ns() - start;
-}
-
-static uint64_t
-in_place(void *arg)
-{
-	struct trial *trial = arg;
-	uint64_t start = bench_now_ns();
-
-	run_in(trial, REFERENCE_TREE, NULL, act);
-	if (unlinkat(trial->host->config.state_fd, REFERENCE_TREE "/" SHAPE_OUTPUT, 0) < 0)
-		err(1, "the output in place");
-	return bench_now_ns() - start;
-}
+/* One shape on one volume, with a stager for each way that works. */
+struct bench {
+	const struct selection *selection;
+	const struct shape *shape;
+	struct stage_tree tree;
+	struct trial trials[WAYS], limit, unlinks;
+	bool works[WAYS];
+};
 
 static bool
 wanted(const struct selection *selection, const char *name)
@@ -211,140 +71,206 @@ wanted(const struct selection *selection, const char *name)
 }
 
 static void
-row_name(char *name, size_t size, const char *kind, const struct shape *shape, enum engine engine,
-    const char *fs)
+name_row(
+    char *name, const char *kind, const struct shape *shape, enum engine engine, const char *fs)
 {
-	snprintf(name, size, "%s/%s/%s/%s", kind, shape->name, engine_names[engine], fs);
+	snprintf(name, NAME_SIZE, "%s/%s/%s/%s", kind, shape->name, engine_names[engine], fs);
 }
 
 static void
-compare(struct trial *trial, const char *name, unsigned budget_ms, series_measure thing,
-    const char *limit_name, series_measure limit)
+name_kind(char *kind, const struct group *group)
 {
-	struct series_bounds bounds = {.budget_ms = budget_ms, .least = 3, .most = 100};
-	struct series things = {0}, limits = {0};
-
-	thing(trial);
-	limit(trial);
-	if (!trial->failed)
-		series_alternate(&bounds, 1000, thing, limit, trial, &things, &limits);
-	if (trial->failed)
-		warnx("%s: left out", name);
+	if (group->is_whole)
+		snprintf(
+		    kind, KIND_SIZE, "whole/%u/%s", group->percent, change_names[group->change]);
 	else
-		row_print(name, "us", &things, limit_name, &limits, 0);
-	series_clear(&things);
-	series_clear(&limits);
-}
-
-static void
-measure_staging(struct trial *trial, const struct selection *selection, enum engine engine)
-{
-	char name[128];
-
-	row_name(name, sizeof(name), "stage/cold", trial->filled->shape, engine, selection->fs);
-	if (wanted(selection, name))
-		compare(trial, name, engine == ENGINE_HARDLINK ? COLD_LINK_MS : COLD_OTHER_MS,
-		    place_new, "linkat loop", link_loop);
-	row_name(name, sizeof(name), "stage/exact", trial->filled->shape, engine, selection->fs);
-	if (engine == ENGINE_BIND && wanted(selection, name))
-		compare(trial, name, EXACT_MS, place, "linkat loop", link_loop);
-}
-
-static void
-reference_make(struct trial *trial)
-{
-	int fd = tree_make(trial, REFERENCE_TREE);
-
-	if (mkdirat(fd, "out", 0755) < 0)
-		err(1, "%s/out", REFERENCE_TREE);
-	close(fd);
-}
-
-/* One measurement gives two rows: with the janitor's deletion, and without. */
-static void
-measure_whole(
-    struct trial *trial, const struct selection *selection, enum engine engine, unsigned percent)
-{
-	struct series_bounds bounds = {
-	    .budget_ms = engine == ENGINE_BIND ? WHOLE_BIND_MS : WHOLE_OTHER_MS,
-	    .least = 3,
-	    .most = 200};
-	struct series wholes = {0}, limits = {0};
-	char kind[32], whole_name[128], path_name[128];
-	bool whole_wanted, path_wanted;
-
-	snprintf(kind, sizeof(kind), "whole/%u", percent);
-	row_name(whole_name, sizeof(whole_name), kind, trial->filled->shape, engine, selection->fs);
-	snprintf(kind, sizeof(kind), "path/%u", percent);
-	row_name(path_name, sizeof(path_name), kind, trial->filled->shape, engine, selection->fs);
-	whole_wanted = wanted(selection, whole_name);
-	path_wanted = wanted(selection, path_name);
-	if (!whole_wanted && !path_wanted)
-		return;
-	trial->percent = percent;
-	reference_make(trial);
-	whole(trial);
-	in_place(trial);
-	series_clear(&trial->paths);
-	if (!trial->failed)
-		series_alternate(&bounds, 1000, whole, in_place, trial, &wholes, &limits);
-	tree_remove(trial, REFERENCE_TREE);
-	if (trial->failed)
-		warnx("%s: left out", whole_name);
-	if (!trial->failed && whole_wanted)
-		row_print(whole_name, "us", &wholes, "in place", &limits, 0);
-	if (!trial->failed && path_wanted)
-		row_print(path_name, "us", &trial->paths, "in place", &limits, 0);
-	series_clear(&wholes);
-	series_clear(&trial->paths);
-	series_clear(&limits);
+		snprintf(kind, KIND_SIZE, "stage/%s", change_names[group->change]);
 }
 
 static bool
 way_possible(enum engine engine, const char *fs)
 {
-	if (engine == ENGINE_REFLINK)
+	bool is_apfs = strcmp(fs, "apfs") == 0;
+
+	switch (engine) {
+	case ENGINE_REFLINK:
 		return strcmp(fs, "xfs") == 0 || strcmp(fs, "btrfs") == 0;
-	if (engine == ENGINE_CLONEFILE)
-		return strcmp(fs, "apfs") == 0;
-	return engine != ENGINE_BIND || strcmp(fs, "apfs") != 0;
-}
-
-/* Ways that move bytes are measured whole for two shapes; the others would only take longer. */
-static bool
-whole_worth(enum engine engine, const struct shape *shape)
-{
-	return engine == ENGINE_BIND || engine == ENGINE_HARDLINK ||
-	    strcmp(shape->name, "p95_dirs") == 0 || strcmp(shape->name, "pcm_cluster") == 0;
-}
-
-static void
-each_row(struct trial *trial, const struct selection *selection, const struct shape *shape)
-{
-	unsigned way, i;
-
-	trial->filled->shape = shape;
-	for (way = 0; way < WAYS; way++) {
-		if (!way_possible(ways[way], selection->fs))
-			continue;
-		trial->failed = false;
-		if (!selection->list)
-			bench_stager_open(trial->host, ways[way], &trial->stager);
-		measure_staging(trial, selection, ways[way]);
-		for (i = 0; i < TOUCHED && whole_worth(ways[way], shape); i++)
-			measure_whole(trial, selection, ways[way], touched[i]);
-		if (!selection->list)
-			bench_stager_close(&trial->stager);
+	case ENGINE_CLONEFILE:
+		return is_apfs;
+	case ENGINE_BIND:
+	case ENGINE_OVERLAY:
+		return !is_apfs;
+	case ENGINE_IMAGE:
+		return !is_apfs && strcmp(fs, "tmpfs") != 0 && getuid() == 0;
+	default:
+		return true;
 	}
 }
 
 static bool
-shape_wanted(const struct selection *selection, const struct shape *shape)
+is_named(const struct shape *shape, const char *name)
+{
+	return strcmp(shape->name, name) == 0;
+}
+
+/* Ways that place each file whatever was seen are measured where that tells something new. */
+static bool
+way_worth(enum engine engine, const struct shape *shape, const struct group *group)
+{
+	if (engine != ENGINE_REFLINK && engine != ENGINE_COPY && engine != ENGINE_OVERLAY)
+		return true;
+	if (is_named(shape, "huge"))
+		return false;
+	if (engine == ENGINE_OVERLAY)
+		return group->change == CHANGE_EXACT || group->change == CHANGE_COLD ||
+		    is_named(shape, "p95_dirs");
+	if (!group->is_whole)
+		return group->change == CHANGE_COLD;
+	return group->change == CHANGE_EXACT && group->percent == 10 &&
+	    (is_named(shape, "p95_dirs") || is_named(shape, "pcm_cluster"));
+}
+
+/* What ends an action is told of the rows that look at a tenth of a tree seen before. */
+static bool
+tells_teardown(const struct group *group)
+{
+	return group->is_whole && group->change == CHANGE_EXACT && group->percent == 10;
+}
+
+static bool
+way_wanted(const struct bench *bench, const struct group *group, unsigned way)
+{
+	static const char *const ends[] = {"teardown/action", "teardown/janitor"};
+	char kind[KIND_SIZE], name[NAME_SIZE];
+	bool is_wanted;
+	size_t i;
+
+	if (!way_possible(ways[way], bench->selection->fs) ||
+	    !way_worth(ways[way], bench->shape, group))
+		return false;
+	name_kind(kind, group);
+	name_row(name, kind, bench->shape, ways[way], bench->selection->fs);
+	is_wanted = wanted(bench->selection, name);
+	for (i = 0; tells_teardown(group) && i < sizeof(ends) / sizeof(ends[0]); i++) {
+		name_row(name, ends[i], bench->shape, ways[way], bench->selection->fs);
+		is_wanted = wanted(bench->selection, name) || is_wanted;
+	}
+	return is_wanted && bench->works[way];
+}
+
+static void
+print(const struct bench *bench, const char *kind, enum engine engine, struct series *series,
+    const char *limit_name, struct series *limit)
+{
+	char name[NAME_SIZE];
+
+	name_row(name, kind, bench->shape, engine, bench->selection->fs);
+	if (!wanted(bench->selection, name))
+		return;
+	if (series->count == 0 || limit->count == 0)
+		warnx("%s: left out", name);
+	else
+		row_print(name, "us", series, limit_name, limit, 0);
+}
+
+static void
+print_teardown(struct bench *bench, struct trial *trial, struct series *unlinks)
+{
+	print(bench, "teardown/action", trial->engine, &trial->action_ends, "in place",
+	    &bench->limit.action_ends);
+	print(bench, "teardown/janitor", trial->engine, &trial->janitor_ends, "unlinkat loop",
+	    unlinks);
+}
+
+static void
+trial_start(struct trial *trial, const struct group *group)
+{
+	trial->change = group->change;
+	trial->percent = group->percent;
+	series_clear(&trial->action_ends);
+	series_clear(&trial->janitor_ends);
+}
+
+/* The limits come first, then the ways. */
+enum { TURN_LIMIT, TURN_UNLINK, TURN_FIRST_WAY, TURNS_MAX = TURN_FIRST_WAY + WAYS };
+
+static void
+turns_print(struct bench *bench, const struct group *group, struct series_turn *turns, size_t count)
+{
+	const char *limit_name = group->is_whole ? "in place" : "linkat loop";
+	char kind[KIND_SIZE];
+	struct trial *trial;
+	size_t i;
+
+	name_kind(kind, group);
+	for (i = TURN_FIRST_WAY; i < count; i++) {
+		trial = turns[i].arg;
+		print(bench, kind, trial->engine, &turns[i].series, limit_name,
+		    &turns[TURN_LIMIT].series);
+		if (tells_teardown(group) && turns[i].series.count > 0)
+			print_teardown(bench, trial, &turns[TURN_UNLINK].series);
+	}
+	for (i = 0; i < count; i++)
+		series_clear(&turns[i].series);
+}
+
+static void
+measure_group(struct bench *bench, const struct group *group)
+{
+	struct series_turn turns[TURNS_MAX] = {
+	    [TURN_LIMIT] = {.measure = group->is_whole ? trial_in_place : trial_link_loop,
+		.arg = &bench->limit},
+	    [TURN_UNLINK] = {.measure = trial_unlink_loop,
+		.arg = &bench->unlinks,
+		.is_over = !tells_teardown(group)}};
+	size_t count = TURN_FIRST_WAY;
+	unsigned way;
+
+	trial_start(&bench->limit, group);
+	for (way = 0; way < WAYS; way++) {
+		if (!way_wanted(bench, group, way))
+			continue;
+		trial_start(&bench->trials[way], group);
+		turns[count++] =
+		    (struct series_turn){.measure = group->is_whole ? trial_whole : trial_place,
+			.arg = &bench->trials[way]};
+	}
+	if (count == TURN_FIRST_WAY)
+		return;
+	if (group->is_whole)
+		trial_reference_make(&bench->limit);
+	series_share(group->is_whole ? &whole_bounds : &stage_bounds, 1000, turns, count);
+	if (group->is_whole)
+		trial_reference_remove(&bench->limit);
+	turns_print(bench, group, turns, count);
+}
+
+static void
+each_group(struct bench *bench)
+{
+	struct group group = {.is_whole = false};
+	unsigned i, j;
+
+	for (i = 0; i < CHANGE_COUNT; i++) {
+		group.change = (enum change)i;
+		measure_group(bench, &group);
+	}
+	group.is_whole = true;
+	for (i = 0; i < TOUCHED; i++)
+		for (j = 0; j < WHOLE_CHANGES; j++) {
+			group.percent = touched[i];
+			group.change = whole_changes[j];
+			measure_group(bench, &group);
+		}
+}
+
+static bool
+way_named(const struct selection *selection, enum engine engine, const struct shape *shape)
 {
 	char part[64];
 	int i;
 
-	snprintf(part, sizeof(part), "/%s/", shape->name);
+	snprintf(part, sizeof(part), "/%s/%s/", shape->name, engine_names[engine]);
 	for (i = 0; i < selection->count; i++)
 		if (strstr(selection->names[i], part) != NULL)
 			return true;
@@ -352,24 +278,85 @@ shape_wanted(const struct selection *selection, const struct shape *shape)
 }
 
 static void
-measure(const struct selection *selection, const char *state_dir)
+trials_open(struct bench *bench)
 {
-	struct bench_host host;
-	struct filled_shape filled;
-	struct trial trial = {.host = &host, .filled = &filled};
-	size_t i;
+	const char *why;
+	unsigned way;
 
-	bench_host_open(state_dir, &host);
-	for (i = 0; i < shapes_count; i++) {
-		if (!shape_wanted(selection, &shapes[i]))
+	bench->limit.tree = bench->unlinks.tree = &bench->tree;
+	for (way = 0; way < WAYS; way++) {
+		struct trial *trial = &bench->trials[way];
+
+		if (!way_named(bench->selection, ways[way], bench->shape))
 			continue;
-		shape_fill(host.cas, &shapes[i], &filled);
-		shape_variant(host.cas, &filled);
-		isolate_settle(host.config.state_fd);
-		each_row(&trial, selection, &shapes[i]);
-		shape_free(&filled);
+		if (!bench_engine_works(&bench->tree.host, ways[way], &why)) {
+			warnx("%s/%s/%s: left out: %s", bench->shape->name, engine_names[ways[way]],
+			    bench->selection->fs, why);
+			continue;
+		}
+		trial->tree = &bench->tree;
+		trial->engine = ways[way];
+		bench_stager_open(&bench->tree.host, ways[way], &trial->stager);
+		bench->works[way] = true;
+		trial_warm(trial);
 	}
-	bench_host_close(&host);
+}
+
+static void
+trials_close(struct bench *bench)
+{
+	unsigned way;
+
+	for (way = 0; way < WAYS; way++) {
+		if (bench->works[way])
+			bench_stager_close(&bench->trials[way].stager);
+		series_clear(&bench->trials[way].action_ends);
+		series_clear(&bench->trials[way].janitor_ends);
+	}
+	series_clear(&bench->limit.action_ends);
+}
+
+static bool
+shape_wanted(const struct selection *selection, const struct shape *shape)
+{
+	unsigned way;
+
+	for (way = 0; way < WAYS; way++)
+		if (way_named(selection, ways[way], shape))
+			return true;
+	return false;
+}
+
+/* A state directory of its own for each shape: neither the index nor the volume fills. */
+static void
+measure(const struct selection *selection, const char *state_dir, const struct shape *shape)
+{
+	static struct bench bench;
+	char path[4096];
+	int rc;
+
+	bench = (struct bench){.selection = selection, .shape = shape};
+	snprintf(path, sizeof(path), "%s/%s", state_dir, shape->name);
+	rc = fs_mkdir(AT_FDCWD, path, 0755);
+	if (rc < 0)
+		errx(1, "%s: %s", path, strerror(-rc));
+	stage_tree_open(path, shape, &bench.tree);
+	trials_open(&bench);
+	each_group(&bench);
+	trials_close(&bench);
+	stage_tree_close(&bench.tree);
+	rc = fs_remove_tree(AT_FDCWD, path);
+	if (rc < 0)
+		errx(1, "%s: %s", path, strerror(-rc));
+}
+
+static void
+list(const struct selection *selection, const struct shape *shape)
+{
+	static struct bench bench;
+
+	bench = (struct bench){.selection = selection, .shape = shape};
+	each_group(&bench);
 }
 
 int
@@ -378,8 +365,6 @@ main(int argc, char **argv)
 	static const struct option options[] = {{"state", required_argument, NULL, 's'},
 	    {"fs", required_argument, NULL, 'f'}, {"list", no_argument, NULL, 'l'}, {0}};
 	struct selection selection = {0};
-	struct filled_shape unfilled = {0};
-	struct trial listed = {.filled = &unfilled};
 	const char *state_dir = NULL;
 	size_t i;
 	int option;
@@ -398,9 +383,13 @@ main(int argc, char **argv)
 		errx(2, "usage: bench_stage --state DIR --fs NAME [--list | ROW...]");
 	selection.names = argv + optind;
 	selection.count = argc - optind;
-	for (i = 0; selection.list && i < shapes_count; i++)
-		each_row(&listed, &selection, &shapes[i]);
 	if (!selection.list)
-		measure(&selection, state_dir);
+		isolate_open(state_dir);
+	for (i = 0; i < shapes_count; i++) {
+		if (selection.list)
+			list(&selection, &shapes[i]);
+		else if (shape_wanted(&selection, &shapes[i]))
+			measure(&selection, state_dir, &shapes[i]);
+	}
 	return 0;
 }
