@@ -1,12 +1,12 @@
 # make bench: tests/bench/run.py runs the programs here and writes build/bench.json.
 #
 # Each of the programs is linked with every layer below it.  bench_gate needs the linker to wrap
-# gate_enter and gate_leave, so it is Linux's alone.  Those of the gateway have gRPC, and call no
+# gate_enter and gate_leave, bench_parallel barriers between processes: both are Linux's alone.  Those of the gateway have gRPC, and call no
 # fork after it has begun.
 
 BENCH ?=
 BENCH_DIR := $(O)/tests/bench
-BENCH_PROGRAMS := $(patsubst %,$(BENCH_DIR)/bench_%,lookup stage dispatch $(if $(filter linux,$(OS)),gate) \
+BENCH_PROGRAMS := $(patsubst %,$(BENCH_DIR)/bench_%,lookup stage dispatch $(if $(filter linux,$(OS)),gate parallel) \
 	gateway_execute gateway_blobs gateway_memory)
 BENCH_COMMON := $(patsubst %,$(BENCH_DIR)/%.o,series shape host isolate isolate_$(OS) daemon)
 BENCH_LIBS := $(patsubst %,$(O)/lib%.a,$(LIBS_workers))
@@ -18,8 +18,11 @@ bench: bench-built $(BUILD)/bin/rametd $(BUILD)/bin/ramet-gateway $(BUILD)/bin/r
 
 bench-built: $(BENCH_PROGRAMS)
 
-$(BENCH_DIR)/bench_gate: $(BENCH_DIR)/gate_linux.o $(BENCH_COMMON) $(BENCH_LIBS)
+$(BENCH_DIR)/bench_gate: $(BENCH_DIR)/gate_linux.o $(BENCH_DIR)/crowd_linux.o $(BENCH_COMMON) $(BENCH_LIBS)
 	$(LINK) -lm -Wl,--wrap=gate_enter,--wrap=gate_leave
+$(BENCH_DIR)/bench_parallel: $(BENCH_DIR)/parallel_linux.o $(BENCH_DIR)/crowd_linux.o \
+	$(BENCH_DIR)/stage_trial.o $(BENCH_COMMON) $(BENCH_LIBS)
+	$(LINK) -lm
 $(BENCH_DIR)/bench_gateway_%: $(BENCH_DIR)/gateway_%.o $(BENCH_DIR)/gateway_client.o \
 	$(BENCH_DIR)/copy_server.o $(BENCH_COMMON) $(BENCH_LIBS)
 	$(LINK) $(GATEWAY_LIBS) -lm

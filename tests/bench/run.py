@@ -155,6 +155,7 @@ class Bench:
         if sys.platform == "linux":
             fs = GATE_FS if has_namespaces() else volumes(self.directory)[0]
             self.on_volume(fs, "gate", [], self.listed("gate"))
+            self.on_volume(fs, "parallel", [], self.listed("parallel"))
 
     def with_daemon(self, program):
         fs = "tmpfs" if has_namespaces() else volumes(self.directory)[0]

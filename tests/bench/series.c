@@ -78,6 +78,12 @@ series_alternate(const struct series_bounds *bounds, double unit_ns, series_meas
 	}
 }
 
+static uint64_t
+spent_a_share(const struct series_turn *turn)
+{
+	return turn->spent_ns / (turn->shares > 0 ? turn->shares : 1);
+}
+
 static struct series_turn *
 turn_next(struct series_turn *turns, size_t count)
 {
@@ -85,7 +91,8 @@ turn_next(struct series_turn *turns, size_t count)
 	size_t i;
 
 	for (i = 0; i < count; i++)
-		if (!turns[i].is_over && (next == NULL || turns[i].spent_ns < next->spent_ns))
+		if (!turns[i].is_over &&
+		    (next == NULL || spent_a_share(&turns[i]) < spent_a_share(next)))
 			next = &turns[i];
 	return next;
 }
@@ -108,7 +115,7 @@ turn_take(struct series_turn *turn, const struct series_bounds *bounds, double u
 	turn->spent_ns += took;
 	series_add(&turn->series, (double)counted / unit_ns);
 	turn->is_over = turn->series.count >= bounds->most ||
-	    (turn->series.count >= bounds->least && turn->spent_ns >= budget_ns);
+	    (turn->series.count >= bounds->least && spent_a_share(turn) >= budget_ns);
 }
 
 void
@@ -121,6 +128,16 @@ series_share(
 		turn_take(turn, bounds, unit_ns);
 }
 
+static void
+row_put(const char *name, const char *unit, const struct series *series, double median,
+    double worst, const char *limit_name, double limit, double ratio)
+{
+	printf("{\"name\":\"%s\",\"unit\":\"%s\",\"n\":%zu,\"median\":%.6g,\"p99\":%.6g,"
+	       "\"limit_name\":\"%s\",\"limit\":%.6g,\"ratio\":%.4g}\n",
+	    name, unit, series->count, median, worst, limit_name, limit, ratio);
+	fflush(stdout);
+}
+
 void
 row_print(const char *name, const char *unit, struct series *series, const char *limit_name,
     struct series *limit_series, double fixed_limit)
@@ -128,9 +145,16 @@ row_print(const char *name, const char *unit, struct series *series, const char 
 	double median = series_quantile(series, 0.5);
 	double limit = limit_series != NULL ? series_quantile(limit_series, 0.5) : fixed_limit;
 
-	printf("{\"name\":\"%s\",\"unit\":\"%s\",\"n\":%zu,\"median\":%.6g,\"p99\":%.6g,"
-	       "\"limit_name\":\"%s\",\"limit\":%.6g,\"ratio\":%.4g}\n",
-	    name, unit, series->count, median, series_quantile(series, 0.99), limit_name, limit,
+	row_put(name, unit, series, median, series_quantile(series, 0.99), limit_name, limit,
 	    median / limit);
-	fflush(stdout);
+}
+
+void
+row_print_rate(const char *name, const char *unit, struct series *series, const char *limit_name,
+    struct series *limit_series)
+{
+	double median = series_quantile(series, 0.5), limit = series_quantile(limit_series, 0.5);
+
+	row_put(name, unit, series, median, series_quantile(series, 0.01), limit_name, limit,
+	    limit / median);
 }

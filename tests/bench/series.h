@@ -39,8 +39,9 @@ void series_alternate(const struct series_bounds *bounds, double unit_ns, series
 /*
  * The same with any number of things, in turns that share the time: the next is always that which
  * has had the least so far, so that the slow and the quick are spread over the same span.  Each
- * ends after its own budget (and `least` samples), or `most`.  A first sample is thrown away where
- * it cost less than the budget.  A thing that returns SERIES_FAILED is over, and has no samples.
+ * ends after its own budget (and `least` samples), or `most`; one with more `shares` than one (0 is
+ * one) has so many times the budget.  A first sample is thrown away where it cost less than the
+ * budget.  A thing that returns SERIES_FAILED is over, and has no samples.
  */
 #define SERIES_FAILED UINT64_MAX
 struct series_turn {
@@ -48,6 +49,7 @@ struct series_turn {
 	void *arg;
 	struct series series;
 	uint64_t spent_ns; /* whatever was prepared and cleared away included */
+	unsigned shares;
 	bool is_warm, is_over;
 };
 void series_share(
@@ -56,5 +58,8 @@ void series_share(
 /* The row; limit_series NULL: the limit is `fixed_limit`. */
 void row_print(const char *name, const char *unit, struct series *series, const char *limit_name,
     struct series *limit_series, double fixed_limit);
+/* A row of which more is better: p99 is its hundredth, ratio how many times less than the limit. */
+void row_print_rate(const char *name, const char *unit, struct series *series,
+    const char *limit_name, struct series *limit_series);
 
 #endif

@@ -219,7 +219,8 @@ measure_group(struct bench *bench, const struct group *group)
 {
 	struct series_turn turns[TURNS_MAX] = {
 	    [TURN_LIMIT] = {.measure = group->is_whole ? trial_in_place : trial_link_loop,
-		.arg = &bench->limit},
+		.arg = &bench->limit,
+		.shares = 2},
 	    [TURN_UNLINK] = {.measure = trial_unlink_loop,
 		.arg = &bench->unlinks,
 		.is_over = !tells_teardown(group)}};

@@ -44,7 +44,6 @@ stage_tree_close(struct stage_tree *tree)
 	bench_host_close(&tree->host);
 }
 
-/* Before the clock runs: the tree that is to be staged. */
 static void
 tree_next(struct stage_tree *tree, enum change change)
 {
@@ -69,8 +68,14 @@ tree_next(struct stage_tree *tree, enum change change)
 	}
 }
 
-static int
-link_tree_make(struct trial *trial, const char *name)
+void
+trial_next(struct trial *trial)
+{
+	tree_next(trial->tree, trial->change);
+}
+
+int
+trial_link_tree(struct trial *trial, const char *name)
 {
 	const struct bench_host *host = &trial->tree->host;
 	int fd;
@@ -99,7 +104,7 @@ trial_link_loop(void *arg)
 	struct trial *trial = arg;
 	uint64_t start = bench_now_ns(), elapsed;
 
-	close(link_tree_make(trial, LINK_TREE));
+	close(trial_link_tree(trial, LINK_TREE));
 	elapsed = bench_now_ns() - start;
 	link_tree_remove(trial, LINK_TREE);
 	return elapsed;
@@ -109,7 +114,7 @@ uint64_t
 trial_unlink_loop(void *arg)
 {
 	struct trial *trial = arg;
-	int fd = link_tree_make(trial, LINK_TREE);
+	int fd = trial_link_tree(trial, LINK_TREE);
 	uint64_t start = bench_now_ns();
 
 	shape_unlink(&trial->tree->base, fd);
@@ -136,7 +141,7 @@ trial_place(void *arg)
 	uint64_t start, elapsed;
 	bool good;
 
-	tree_next(trial->tree, trial->change);
+	trial_next(trial);
 	start = bench_now_ns();
 	good = place(trial, &placed);
 	elapsed = bench_now_ns() - start;
@@ -211,7 +216,7 @@ trial_whole(void *arg)
 	uint64_t start, released;
 	bool good;
 
-	tree_next(trial->tree, trial->change);
+	trial_next(trial);
 	start = bench_now_ns();
 	good = place(trial, &placed);
 	good = isolate_run(&isolated, &times) == 0 && good;
@@ -250,7 +255,7 @@ trial_in_place(void *arg)
 void
 trial_reference_make(struct trial *trial)
 {
-	int fd = link_tree_make(trial, REFERENCE_TREE);
+	int fd = trial_link_tree(trial, REFERENCE_TREE);
 
 	if (mkdirat(fd, "out", 0755) < 0)
 		err(1, "%s/out", REFERENCE_TREE);

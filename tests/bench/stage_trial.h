@@ -43,6 +43,10 @@ void stage_tree_open(const char *state_dir, const struct shape *shape, struct st
 void stage_tree_close(struct stage_tree *tree);
 
 void trial_warm(struct trial *trial);
+/* Before the clock runs: the tree that is to be staged next. */
+void trial_next(struct trial *trial);
+/* The base, by links, at `name` in the state directory; its descriptor. */
+int trial_link_tree(struct trial *trial, const char *name);
 
 /* A sandbox made, the tree placed, and what has to be mounted, mounted. */
 uint64_t trial_place(void *arg);
