@@ -77,19 +77,23 @@ item_of(const char *name)
 
 /* "<name> <nanoseconds>"; names that are not known are another version's. */
 static int
-line_read(const char *line, struct cost_model *costs, unsigned *read)
+line_read(char *line, struct cost_model *costs, unsigned *read)
 {
-	char name[32];
-	uint32_t ns;
-	int item, end = -1;
+	char *value = strchr(line, ' ');
+	const char *error;
+	long long ns;
+	int item;
 
-	if (sscanf(line, "%31s %" SCNu32 "%n", name, &ns, &end) != 2 || line[end] != '\0' ||
-	    ns > NS_MAX)
+	if (value == NULL)
 		return -EBADMSG;
-	item = item_of(name);
+	*value++ = '\0';
+	ns = strtonum(value, 0, NS_MAX, &error);
+	if (error != NULL)
+		return -EBADMSG;
+	item = item_of(line);
 	if (item < 0)
 		return 0;
-	costs->ns[item] = ns;
+	costs->ns[item] = (uint32_t)ns;
 	++*read;
 	return 0;
 }

@@ -5,12 +5,13 @@
 #include "workers/explain.h"
 
 /* A look at so many Directory messages is enough for an answer, and does not keep one waiting. */
-enum { LOOKS_MAX = 20000, SHOWN_MAX = 12 };
+enum { LOOKS_MAX = 20000, SHOWN_MAX = 12, DEPTH_MAX = 32 };
 
 /* An entry of a Directory, whatever it is: what stands there, as text. */
 struct item {
 	const char *name;
 	const char *what; /* its digest, or a symlink's target */
+	struct digest directory; /* a directory's */
 	char kind; /* f, x, d or l */
 };
 
@@ -32,14 +33,20 @@ items_of(struct arena *arena, const ReapiDirectory *message)
 	struct items items = {.items = arena_alloc(arena, (count + 1) * sizeof(struct item))};
 
 	for (size_t i = 0; i < message->n_files; i++)
-		items.items[n++] = (struct item){message->files[i]->name,
-		    message->files[i]->digest->hash, message->files[i]->is_executable ? 'x' : 'f'};
-	for (size_t i = 0; i < message->n_directories; i++)
-		items.items[n++] = (struct item){
-		    message->directories[i]->name, message->directories[i]->digest->hash, 'd'};
+		items.items[n++] = (struct item){.name = message->files[i]->name,
+		    .what = message->files[i]->digest->hash,
+		    .kind = message->files[i]->is_executable ? 'x' : 'f'};
+	for (size_t i = 0; i < message->n_directories; i++) {
+		struct item *item = &items.items[n++];
+		*item = (struct item){.name = message->directories[i]->name,
+		    .what = message->directories[i]->digest->hash,
+		    .kind = 'd'};
+		(void)reapi_digest_get(message->directories[i]->digest, &item->directory);
+	}
 	for (size_t i = 0; i < message->n_symlinks; i++)
-		items.items[n++] =
-		    (struct item){message->symlinks[i]->name, message->symlinks[i]->target, 'l'};
+		items.items[n++] = (struct item){.name = message->symlinks[i]->name,
+		    .what = message->symlinks[i]->target,
+		    .kind = 'l'};
 	items.count = n;
 	qsort(items.items, n, sizeof(struct item), by_name);
 	return items;
@@ -51,32 +58,93 @@ is_same(const struct item *a, const struct item *b)
 	return a->kind == b->kind && strcmp(a->what, b->what) == 0;
 }
 
-/* How many entries both have; with `out`, what differs, as many as fit. */
+/* How many entries both have. */
 static size_t
-compare(const struct items *ours, const struct items *theirs, FILE *out)
+in_common(const struct items *ours, const struct items *theirs)
 {
-	size_t same = 0, shown = 0, left = 0, i = 0, j = 0;
+	size_t same = 0, i = 0, j = 0;
+
+	while (i < ours->count && j < theirs->count) {
+		int order = strcmp(ours->items[i].name, theirs->items[j].name);
+		same += order == 0 && is_same(&ours->items[i], &theirs->items[j]);
+		i += order <= 0;
+		j += order >= 0;
+	}
+	return same;
+}
+
+/* What differs, as far as there is room, is printed with its path. */
+struct difference {
+	struct cas *cas;
+	struct arena *arena;
+	FILE *out;
+	unsigned shown, left;
+};
+
+static void print_difference(struct difference *difference, const char *path,
+    const struct items *ours, const struct items *theirs, unsigned depth);
+
+static void
+print_one(struct difference *difference, const char *path, char mark)
+{
+	if (difference->shown == SHOWN_MAX) {
+		difference->left++;
+		return;
+	}
+	difference->shown++;
+	fprintf(difference->out, "        %c %.400s\n", mark, path);
+}
+
+static bool
+items_load(struct difference *difference, const struct item *item, struct items *ret_items)
+{
+	struct error_text unused;
+	ReapiDirectory *message;
+
+	if (item->kind != 'd' ||
+	    directory_load(
+		difference->cas, difference->arena, &item->directory, &message, &unused) != 0)
+		return false;
+	*ret_items = items_of(difference->arena, message);
+	return true;
+}
+
+/* Two that differ: of two directories, by what is in them. */
+static void
+print_pair(struct difference *difference, const char *path, const struct item *ours,
+    const struct item *theirs, unsigned depth)
+{
+	struct items inner, outer;
+
+	if (is_same(ours, theirs))
+		return;
+	if (depth < DEPTH_MAX && items_load(difference, ours, &inner) &&
+	    items_load(difference, theirs, &outer))
+		print_difference(difference, path, &inner, &outer, depth + 1);
+	else
+		print_one(difference, path, '!');
+}
+
+static void
+print_difference(struct difference *difference, const char *path, const struct items *ours,
+    const struct items *theirs, unsigned depth)
+{
+	size_t i = 0, j = 0;
 
 	while (i < ours->count || j < theirs->count) {
 		int order = i == ours->count ? 1
 		    : j == theirs->count     ? -1
 					     : strcmp(ours->items[i].name, theirs->items[j].name);
 		const char *name = order <= 0 ? ours->items[i].name : theirs->items[j].name;
-		char mark = order < 0 ? '+' : order > 0 ? '-' : '!';
-		bool equal = order == 0 && is_same(&ours->items[i], &theirs->items[j]);
-		same += equal;
+		const char *below =
+		    path[0] == '\0' ? name : arena_printf(difference->arena, "%s/%s", path, name);
+		if (order == 0)
+			print_pair(difference, below, &ours->items[i], &theirs->items[j], depth);
+		else
+			print_one(difference, below, order < 0 ? '+' : '-');
 		i += order <= 0;
 		j += order >= 0;
-		if (equal || out == NULL)
-			continue;
-		if (shown < SHOWN_MAX)
-			fprintf(out, "        %c %.200s\n", mark, name);
-		shown += shown < SHOWN_MAX;
-		left += shown == SHOWN_MAX;
 	}
-	if (out != NULL && left > 1)
-		fprintf(out, "          and %zu more\n", left - 1);
-	return same;
 }
 
 /* Likeness: entries in common, of all that either has. */
@@ -117,7 +185,7 @@ look_at_all(
 		if (!entry_read(region, cas, entry, arena, &info, &message))
 			continue;
 		struct items theirs = items_of(arena, message);
-		double found = likeness(compare(ours, &theirs, NULL), ours, &theirs);
+		double found = likeness(in_common(ours, &theirs), ours, &theirs);
 		looks++;
 		if (found > nearest->likeness)
 			*nearest = (struct nearest){info, found};
@@ -132,6 +200,7 @@ explain_nearest(
 {
 	struct nearest nearest = {.likeness = 0};
 	struct arena *arena = arena_new();
+	struct difference difference = {.cas = cas, .arena = arena, .out = out};
 	struct items ours = items_of(arena, node->dir->message);
 	char digest[DIGEST_TEXT_SIZE], name[DIGEST_TEXT_SIZE];
 	struct error_text unused;
@@ -145,8 +214,10 @@ explain_nearest(
 		struct items theirs = items_of(arena, message);
 		fprintf(out, "      nearest: trees/%s%s%s, %zu of %zu entries the same; differs:\n",
 		    index_tree_name(&nearest.info.host, name), nearest.info.inside ? "/" : "",
-		    nearest.info.path, compare(&ours, &theirs, NULL), ours.count);
-		compare(&ours, &theirs, out);
+		    nearest.info.path, in_common(&ours, &theirs), ours.count);
+		print_difference(&difference, "", &ours, &theirs, 0);
+		if (difference.left > 0)
+			fprintf(out, "          and %u more\n", difference.left);
 	} else {
 		fprintf(out, "      nothing cached has an entry in common with it\n");
 	}

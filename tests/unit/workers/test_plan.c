@@ -1,0 +1,400 @@
+/* What becomes of a subtree: by what it costs, by what is cached, by what lay there before. */
+#include "shm/wanted.h"
+#include "tests/cmocka_wrap.h"
+#include "tests/unit/workers/stage_host.h"
+#include "workers/stage_internal.h"
+
+static struct host the_host;
+
+static int
+setup(void **state)
+{
+	*state = &the_host;
+	host_start(&the_host, "/tmp");
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	host_stop(*state);
+	return 0;
+}
+
+/* As root, whose actions have another uid: links are safe, binds work, and images do if told so. */
+static void
+stager_of(struct host *host, enum engine engine, bool image)
+{
+	host->probe.ways[PLACE_IMAGE].works = image;
+	host_stager(host, engine, ISOLATION_ROOT, geteuid() + 1);
+}
+
+/* `count` files, told apart by `mark`. */
+static void
+add_files(struct host *host, ReapiDirectory *dir, unsigned count, const char *mark)
+{
+	char name[32], text[64];
+
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(name, sizeof name, "f%u", i);
+		snprintf(text, sizeof text, "%s %u", mark, i);
+		dir_add_file(host, dir, name, text, i % 7 == 0);
+	}
+}
+
+static struct digest
+flat(struct host *host, unsigned count, const char *mark)
+{
+	ReapiDirectory *dir = dir_new(host);
+
+	add_files(host, dir, count, mark);
+	return dir_put(host, dir);
+}
+
+/* in/{a,b,c,d,e}/{p,q,r}, each of ten files; those of in/b/q are marked. */
+static struct digest
+deep(struct host *host, const char *mark, const char *renamed)
+{
+	static const char *const outer[] = {"a", "b", "c", "d", "e"},
+				 *const inner[] = {"p", "q", "r"};
+	ReapiDirectory *root = dir_new(host), *in = dir_new(host);
+
+	for (size_t i = 0; i < 5; i++) {
+		ReapiDirectory *dir = dir_new(host);
+		for (size_t j = 0; j < 3; j++) {
+			char text[32];
+			snprintf(text, sizeof text, "%s/%s", outer[i], inner[j]);
+			bool marked = i == 1 && j == 1;
+			struct digest leaf = flat(host, 10, marked ? mark : text);
+			dir_add_dir(
+			    host, dir, marked && renamed != NULL ? renamed : inner[j], &leaf);
+		}
+		struct digest digest = dir_put(host, dir);
+		dir_add_dir(host, in, outer[i], &digest);
+	}
+	struct digest digest = dir_put(host, in);
+	dir_add_dir(host, root, "in", &digest);
+	return dir_put(host, root);
+}
+
+static struct digest
+below(struct host *host, const char *name, struct digest digest)
+{
+	ReapiDirectory *root = dir_new(host);
+
+	dir_add_dir(host, root, name, &digest);
+	return dir_put(host, root);
+}
+
+static void
+stage(struct host *host, const struct digest *root)
+{
+	if (host_stage_root(host, root) != 0)
+		fail_msg("%s", host->err.text);
+}
+
+static void
+release(struct host *host)
+{
+	assert_int_equal(host_release(host), 0);
+	assert_null(host_leak(host));
+}
+
+static uint64_t
+counted(struct host *host, enum counter counter)
+{
+	uint64_t counters[COUNTER_COUNT];
+
+	counters_read(host->region, counters);
+	return counters[counter];
+}
+
+static void
+test_cold_is_what_costs_less(void **state)
+{
+	struct host *host = *state;
+	struct digest first = below(host, "in", flat(host, 200, "first"));
+	struct digest second = below(host, "in", flat(host, 200, "second"));
+
+	stager_of(host, ENGINE_AUTO, true);
+	stage(host, &first);
+	assert_non_null(host->report.image);
+	assert_int_equal(host->report.bind_count, 1);
+	assert_true(host->report.binds[0].in_image);
+	assert_int_equal(host->report.files[PLACE_IMAGE], 200);
+	assert_int_equal(host->report.files[PLACE_HARDLINK], 0);
+	assert_int_equal(host->report.files_placed, 200);
+	release(host);
+	/* An image that costs more than all the links is none. */
+	host->probe.costs.ns[COST_IMAGE] = 100000000;
+	stage(host, &second);
+	assert_null(host->report.image);
+	assert_int_equal(host->report.files[PLACE_HARDLINK], 200);
+	assert_int_equal(host->report.subtrees_built, 1);
+	release(host);
+	assert_int_equal(counted(host, COUNTER_images_built), 1);
+	assert_int_equal(counted(host, COUNTER_trees_built), 1);
+}
+
+static void
+test_without_images_there_are_none(void **state)
+{
+	struct host *host = *state;
+	struct digest root = below(host, "in", flat(host, 200, "x"));
+
+	stager_of(host, ENGINE_AUTO, false);
+	stage(host, &root);
+	assert_null(host->report.image);
+	assert_int_equal(host->report.subtrees_built, 1);
+	release(host);
+	stager_of(host, ENGINE_BIND, true); /* forced: nothing else */
+	root = below(host, "in", flat(host, 200, "y"));
+	stage(host, &root);
+	assert_null(host->report.image);
+	release(host);
+}
+
+/* What would not be cheaper even when it is bound is no tree. */
+static void
+test_tiny_is_placed_by_itself(void **state)
+{
+	struct host *host = *state;
+	struct digest root = below(host, "in", flat(host, 1, "x"));
+
+	host->probe.costs.ns[COST_BIND] = 100000;
+	stager_of(host, ENGINE_AUTO, false);
+	stage(host, &root);
+	assert_int_equal(host->report.bind_count, 0);
+	assert_int_equal(host->report.subtrees_built, 0);
+	assert_int_equal(host->report.files[PLACE_HARDLINK], 1);
+	release(host);
+	host->probe.costs.ns[COST_BIND] = 1000;
+	root = below(host, "in", flat(host, 1, "y"));
+	stage(host, &root);
+	assert_int_equal(host->report.bind_count, 1);
+	release(host);
+}
+
+static void
+test_seen_again_is_wished_for(void **state)
+{
+	struct host *host = *state;
+	struct digest tree = flat(host, 200, "x"), root = below(host, "in", tree), wished;
+
+	stager_of(host, ENGINE_AUTO, true);
+	stage(host, &root);
+	release(host);
+	assert_int_equal(wanted_take(host->region, HOST_SLOT, &wished), -ENOENT);
+	stage(host, &root);
+	assert_non_null(host->report.image); /* the same one */
+	release(host);
+	assert_int_equal(counted(host, COUNTER_images_built), 1);
+	assert_int_equal(wanted_take(host->region, HOST_SLOT, &wished), 0);
+	assert_true(digest_equal(&wished, &tree));
+	assert_int_equal(wanted_take(host->region, HOST_SLOT, &wished), -ENOENT);
+	/* In another image too. */
+	ReapiDirectory *dir = dir_new(host);
+	struct digest other = flat(host, 200, "other");
+	dir_add_dir(host, dir, "one", &tree);
+	dir_add_dir(host, dir, "two", &other);
+	root = dir_put(host, dir);
+	stage(host, &root);
+	release(host);
+	assert_int_equal(counted(host, COUNTER_images_built), 2);
+	assert_int_equal(wanted_take(host->region, HOST_SLOT, &wished), 0);
+	assert_true(digest_equal(&wished, &tree));
+	assert_int_equal(wanted_take(host->region, HOST_SLOT, &wished), -ENOENT);
+}
+
+/* One part for two places; the same parts elsewhere are the same image. */
+static void
+test_an_image_knows_no_places(void **state)
+{
+	struct host *host = *state;
+	struct digest tree = flat(host, 200, "x");
+	ReapiDirectory *dir = dir_new(host);
+
+	dir_add_dir(host, dir, "one", &tree);
+	dir_add_dir(host, dir, "two", &tree);
+	struct digest twice = dir_put(host, dir), elsewhere = below(host, "elsewhere", tree);
+	stager_of(host, ENGINE_AUTO, true);
+	stage(host, &twice);
+	assert_int_equal(host->report.bind_count, 2);
+	assert_string_equal(host->report.binds[0].source, host->report.binds[1].source);
+	release(host);
+	stage(host, &elsewhere);
+	assert_non_null(host->report.image);
+	release(host);
+	assert_int_equal(counted(host, COUNTER_images_built), 1);
+}
+
+static void
+test_a_missing_blob_is_found_before(void **state)
+{
+	struct host *host = *state;
+	struct digest root = below(host, "in", flat(host, 200, "x")), lost;
+
+	stager_of(host, ENGINE_AUTO, true);
+	stage(host, &root);
+	release(host);
+	assert_int_equal(hash_bytes("x 5", 3, &lost), 0);
+	for (int again = 0; again < 2; again++) {
+		cas_drop(host->cas, &lost);
+		assert_int_equal(host_stage_root(host, &root), -ENOENT);
+		assert_int_equal(host->report.missing_count, 1);
+		assert_true(digest_equal(&host->report.missing[0], &lost));
+		assert_null(host_leak(host));
+		assert_int_equal(
+		    sandbox_release(host->config.state_fd, host->slot, &host->sandbox), 0);
+		host_put(host, "x 5", 3);
+		stage(host, &root);
+		release(host);
+	}
+}
+
+static void
+test_like_what_lay_there(void **state)
+{
+	struct host *host = *state;
+	struct digest old = deep(host, "old", NULL), new = deep(host, "new", NULL);
+
+	stager_of(host, ENGINE_BIND, false);
+	stage(host, &old);
+	assert_int_equal(host->report.bind_count, 1);
+	release(host);
+	stage(host, &new);
+	assert_int_equal(host->report.bind_count, 2);
+	assert_string_equal(host->report.binds[0].target, "in");
+	assert_string_equal(host->report.binds[1].target, "in/b/q");
+	assert_int_equal(host->report.subtrees_built, 1);
+	assert_int_equal(host->report.files_placed, 150);
+	release(host);
+}
+
+/* A mount needs a directory of that name to be mounted on. */
+static void
+test_other_names_are_composed(void **state)
+{
+	struct host *host = *state;
+	struct digest old = deep(host, "old", NULL), renamed = deep(host, "old", "other");
+
+	stager_of(host, ENGINE_BIND, false);
+	stage(host, &old);
+	release(host);
+	stage(host, &renamed);
+	/* in/b differs itself, and is bound over the old one as a whole. */
+	assert_int_equal(host->report.bind_count, 2);
+	assert_string_equal(host->report.binds[1].target, "in/b");
+	release(host);
+}
+
+/* When the detours have cost what building it would, it is built. */
+static void
+test_at_last_it_is_built(void **state)
+{
+	struct host *host = *state;
+	struct digest old = deep(host, "old", NULL), new = deep(host, "new", NULL);
+	unsigned rounds = 0;
+
+	stager_of(host, ENGINE_BIND, false);
+	stage(host, &old);
+	release(host);
+	do {
+		stage(host, &new);
+		rounds++;
+		size_t binds = host->report.bind_count;
+		release(host);
+		if (binds == 1)
+			break;
+	} while (rounds < 1000);
+	assert_in_range(rounds, 5, 200);
+	assert_int_equal(counted(host, COUNTER_trees_built), 3);
+}
+
+/* Nothing can be placed over a bound tree but a bind. */
+static void
+test_a_patch_that_cannot_be_built(void **state)
+{
+	struct host *host = *state;
+	struct digest old = deep(host, "old", NULL), new = deep(host, "new", NULL);
+	struct digest leaf = flat(host, 10, "new");
+	struct index_claim claim;
+
+	stager_of(host, ENGINE_BIND, false);
+	stage(host, &old);
+	release(host);
+	/* Somebody builds it, and does not come to an end. */
+	slot_assign(host->region, HOST_SLOT + 1);
+	slot_activate(host->region, HOST_SLOT + 1, getpid());
+	struct slot *other = slot_at(host->region, HOST_SLOT + 1);
+	assert_int_equal(index_claim(host->region, other, &leaf, &claim), 0);
+	stage(host, &new);
+	for (size_t i = 0; i < host->report.bind_count; i++)
+		assert_string_not_equal(host->report.binds[i].target, "in/b/q");
+	assert_int_equal(host->report.files[PLACE_HARDLINK], 10);
+	release(host);
+	index_abandon(host->region, other, &claim);
+}
+
+static void
+test_forced_images_take_everything(void **state)
+{
+	struct host *host = *state;
+	struct digest root = deep(host, "x", NULL), tiny = below(host, "in", flat(host, 1, "x"));
+
+	stager_of(host, ENGINE_BIND, true);
+	stage(host, &root);
+	release(host);
+	stager_of(host, ENGINE_IMAGE, true);
+	stage(host, &root); /* its tree is cached */
+	assert_non_null(host->report.image);
+	assert_int_equal(host->report.files[PLACE_IMAGE], 150);
+	release(host);
+	stage(host, &tiny);
+	assert_int_equal(host->report.files[PLACE_IMAGE], 1);
+	release(host);
+	assert_int_equal(counted(host, COUNTER_trees_wished), 0);
+}
+
+/* Three refusals in a row, and this worker tries no more. */
+static void
+test_refused_by_the_kernel(void **state)
+{
+	struct host *host = *state;
+
+	stager_of(host, ENGINE_AUTO, true);
+	for (unsigned i = 0; i < 4; i++) {
+		char mark[16];
+		snprintf(mark, sizeof mark, "round %u", i);
+		struct digest root = below(host, "in", flat(host, 200, mark));
+		stage(host, &root);
+		assert_int_equal(host->report.image != NULL, i < 3);
+		if (host->report.image != NULL)
+			stage_mount_failed(host->stager, &host->report, PLACE_IMAGE, EPERM);
+		release(host);
+	}
+	assert_int_equal(counted(host, COUNTER_stage_image_fallbacks), 3);
+	assert_int_equal(counted(host, COUNTER_stage_image_fallbacks_eperm), 3);
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+	    TEST(test_cold_is_what_costs_less),
+	    TEST(test_without_images_there_are_none),
+	    TEST(test_tiny_is_placed_by_itself),
+	    TEST(test_seen_again_is_wished_for),
+	    TEST(test_an_image_knows_no_places),
+	    TEST(test_a_missing_blob_is_found_before),
+	    TEST(test_like_what_lay_there),
+	    TEST(test_other_names_are_composed),
+	    TEST(test_at_last_it_is_built),
+	    TEST(test_a_patch_that_cannot_be_built),
+	    TEST(test_forced_images_take_everything),
+	    TEST(test_refused_by_the_kernel),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
