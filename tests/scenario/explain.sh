@@ -63,8 +63,9 @@ explain "$action"
 contains "its program" "$(cat explained)" "of /bin/sh"
 line_of made all >/dev/null || fail "not on the way to an output: $(cat explained)"
 line_of made src >/dev/null || fail "an output's directory: $(cat explained)"
-kill -KILL "$(running "sleep 351")"
+kill "$client"
 wait "$client" || :
+must_wait_for 20 not_running "sleep 351"
 explain --guard=off "$digest"
 contains "as a writer" "$(cat explained)" "input root $digest"
 

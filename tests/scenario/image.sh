@@ -87,7 +87,7 @@ kill -KILL "$victim"
 must_wait_for 20 counter_at_least worker_deaths 1
 must_wait_for 20 is_running "sleep 349"
 grep -q erofs /proc/mounts && fail "its mounts are the host's"
-kill -KILL "$(running "sleep 349")"
+kill "$client"
 must_wait_for 20 not_running "sleep 349"
 wait "$client" 2>/dev/null || :
 # A blob that is gone is said to be missing, not found out by the action.
