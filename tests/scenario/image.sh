@@ -76,7 +76,7 @@ looks_right forced
 expect_counter stage_image_fallbacks 0
 
 # Its worker killed in the middle: nothing is left of it, and the next try has it all.
-run -- /bin/sh -c "cat all/many/d1/n1 && exec sleep 349" >/dev/null 2>&1 &
+ramet run --no-cache --input in --output out -- /bin/sh -c "cat all/many/d1/n1 && exec sleep 349" >/dev/null 2>&1 &
 client=$!
 must_wait_for 20 is_running "sleep 349"
 victim=$(running "sleep 349")
