@@ -45,6 +45,7 @@ struct host_config {
 	enum engine engine;
 	enum isolation isolation;
 	bool guard_learning; /* failed actions of a kind that is not proved run again, as writers */
+	bool recycle; /* without mount namespaces finished sandboxes are used again */
 	bool network_host; /* --network=host: actions see the host's network */
 	uid_t action_uid_base; /* root only: actions of worker slot s run as base + s */
 	uint32_t timeout_default_s, timeout_max_s; /* 0: none */

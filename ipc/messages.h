@@ -116,8 +116,8 @@ enum job_metric {
 	METRIC_OUTPUT_BYTES,
 	METRIC_FALLBACKS,
 	METRIC_WAY_FILES,
-	METRIC_WAY_SUBTREES = METRIC_WAY_FILES + 7,
-	METRIC_COUNT = METRIC_WAY_SUBTREES + 7,
+	METRIC_WAY_SUBTREES = METRIC_WAY_FILES + 8,
+	METRIC_COUNT = METRIC_WAY_SUBTREES + 8,
 };
 extern const char *const job_metric_names[METRIC_COUNT]; /* "files_placed", ..., "hardlink_files" */
 

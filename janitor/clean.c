@@ -87,6 +87,21 @@ clean_sandbox(struct janitor *janitor, const char *name)
 		put_away(janitor, "sandboxes", name);
 }
 
+/* Likewise a worker's folder of kept ones. */
+static void
+clean_kept(struct janitor *janitor, const char *name)
+{
+	struct slot_info info;
+	uint64_t number;
+	uint32_t slot;
+
+	if (!parse_name(name, "", &slot, &number) || slot >= SLOT_COUNT_MAX)
+		return;
+	slot_read(janitor->region, slot, &info);
+	if (info.kept != number)
+		put_away(janitor, "recycled", name);
+}
+
 /* Likewise a tree or image under its temporary name, and a slot that builds nothing. */
 static void
 clean_building(struct janitor *janitor, const char *folder, const char *name)
@@ -249,7 +264,9 @@ clean_leftovers(struct janitor *janitor)
 int
 clean_sandboxes(struct janitor *janitor)
 {
-	return each_name(janitor, "sandboxes", clean_sandbox);
+	int rc = each_name(janitor, "sandboxes", clean_sandbox);
+
+	return rc != 0 ? rc : each_name(janitor, "recycled", clean_kept);
 }
 
 int

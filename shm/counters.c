@@ -10,7 +10,7 @@ const struct counter_info counter_table[COUNTER_COUNT] = {
 };
 
 const char *const place_way_names[PLACE_WAY_COUNT] = {
-    "bind", "overlay", "image", "clonefile", "reflink", "hardlink", "copy"};
+    "bind", "overlay", "image", "clonefile", "reflink", "hardlink", "copy", "recycle"};
 
 const uint32_t place_us_bounds[PLACE_US_BOUNDS] = {100, 300, 1000, 3000, 10000, 30000, 100000};
 

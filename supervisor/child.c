@@ -284,6 +284,12 @@ child_repair(struct child *child, char *how, size_t size)
 	CRASH_POINT(supervisor_worker_reaped);
 	slot_repair(host->region, child->slot, &repaired);
 	describe_end(child, &info, repaired.words, how, size);
+	if (repaired.kept != 0) {
+		rc = sandbox_discard_kept(host->config->state_fd, child->slot, repaired.kept);
+		if (rc != 0)
+			log_warn("recycled/%u.%llu: cannot be put into the trash: %s", child->slot,
+			    (unsigned long long)repaired.kept, strerror(-rc));
+	}
 	if (repaired.sandbox == 0)
 		return repaired.action_pid;
 	rc = sandbox_discard(host->config->state_fd, child->slot, repaired.sandbox);

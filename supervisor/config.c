@@ -56,6 +56,9 @@ static const struct setting settings_table[] = {
     {{"guard-learning", "NAME",
 	 "learn which kinds of actions write into their inputs: no, yes (default yes)"},
 	KIND_BOOL_NAME, HOST(guard_learning), NAMES(yes_names)},
+    {{"recycle", "NAME",
+	 "use finished sandboxes again where nothing can be bound: no, yes (default yes)"},
+	KIND_BOOL_NAME, HOST(recycle), NAMES(yes_names)},
     {{"network", "NAME", "what actions see of the network: none, host (default none)"},
 	KIND_BOOL_NAME, HOST(network_host), NAMES(network_names)},
     {{"cas-size", "SIZE", "bytes of blobs to keep, 0 for no limit (default 0)"}, KIND_SIZE,
@@ -129,6 +132,7 @@ config_defaults(struct settings *settings)
 	settings->host.cas_grace_s = 3600;
 	settings->host.action_uid_base = 58000;
 	settings->host.guard_learning = true;
+	settings->host.recycle = true;
 	settings->host.timeout_default_s = 3600;
 	settings->host.kill_grace_ms = 2000;
 	settings->host.log_cap_bytes = 16 << 20;

@@ -22,6 +22,7 @@ static const struct {
     {"trees", 0755},
     {"images", 0755},
     {"sandboxes", 0711},
+    {"recycled", 0700},
     {"trash", 0700},
     {"ingest", 0700},
 };

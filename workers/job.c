@@ -270,6 +270,7 @@ execute(struct job *job)
 		(void)disk_is_full(job, rc);
 		return JOB_FAILED;
 	}
+	job->outcome->has_ended = true;
 	COUNTER_ADD(worker->slot, exec_us, job->ran.elapsed_us);
 	job->staged.us[PLACE_BIND] += job->ran.bind_us;
 	job->staged.us[PLACE_OVERLAY] += job->ran.overlay_us;
@@ -297,7 +298,7 @@ sandbox_give_back(struct job *job)
 
 	(void)stage_release(worker->stager, &job->staged, NULL);
 	(void)sandbox_release(worker->config->state_fd, worker->slot, &job->outcome->sandbox);
-	job->outcome->has_sandbox = false;
+	job->outcome->has_sandbox = job->outcome->has_ended = false;
 	job->outcome->disk_full = false;
 	job->err.text[0] = '\0';
 }
@@ -608,6 +609,10 @@ job_release(struct job_worker *worker, struct job_outcome *outcome)
 {
 	CRASH_POINT(worker_reported);
 	slot_set_phase(worker->slot, SLOT_CLEANING);
+	if (outcome->disk_full)
+		stager_drop_kept(worker->stager);
+	else if (outcome->has_sandbox && outcome->has_ended)
+		stage_keep(worker->stager, &outcome->sandbox);
 	if (outcome->has_sandbox)
 		(void)sandbox_release(worker->config->state_fd, worker->slot, &outcome->sandbox);
 	outcome->has_sandbox = false;

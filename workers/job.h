@@ -61,6 +61,7 @@ struct job_outcome {
 	bool host_proc; /* as in struct run_result; first time only */
 	const char *ignored_property; /* of the platform; NULL: none.  In the worker's arena */
 	bool has_sandbox;
+	bool has_ended; /* the action that ran in it: nothing of it lives */
 	struct sandbox sandbox;
 };
 

@@ -15,6 +15,7 @@
 #include "base/fs.h"
 #include "workers/cost.h"
 #include "workers/probe_os.h"
+#include "workers/recycle_scan.h"
 #include "workers/run.h"
 
 enum { LINKS_TRIED = 1000, FILE_BYTES = 4096 };
@@ -229,6 +230,15 @@ choose_best(struct probe *probe)
 		probe->best_isolation = ISOLATION_USER;
 }
 
+/* What a change of a finished sandbox's files is told by. */
+static void
+try_recycle(int dirfd, struct probe *probe)
+{
+	way_says(&probe->ways[PLACE_RECYCLE], 0, "%s; where nothing can be bound",
+	    scan_clock_is_fine(dirfd) ? "ctime tells any two changes apart"
+				      : "ctime ticks: what was placed last is placed again");
+}
+
 /* Nobody need do anything about these: something as good works. */
 static void
 mark_unneeded(struct probe *probe)
@@ -302,6 +312,7 @@ try_in_state(const struct host_config *config, struct probe *probe)
 		try_private(dirfd, probe);
 		try_clone(dirfd, probe);
 		try_names(dirfd, probe);
+		try_recycle(dirfd, probe);
 		probe_mounts(dirfd, path, probe);
 	} else {
 		for (int way = 0; way < PLACE_WAY_COUNT; way++) {

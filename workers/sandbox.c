@@ -71,9 +71,12 @@ make_outer(int state_fd, struct slot *slot, struct sandbox *sandbox, char *path)
 	return rc;
 }
 
-static int
-make_root(struct sandbox *sandbox, uid_t uid)
+int
+sandbox_make_root(struct sandbox *sandbox, uid_t uid)
 {
+	if (sandbox->rootfd >= 0)
+		close(sandbox->rootfd);
+	sandbox->rootfd = -1;
 	int rc = make_directory(sandbox->dirfd, "root");
 
 	if (rc == 0)
@@ -98,7 +101,7 @@ sandbox_make(int state_fd, struct slot *slot, uint32_t slot_number, uid_t uid,
 	CRASH_POINT(sandbox_made);
 	rc = open_directory(state_fd, path, &sandbox.dirfd);
 	if (rc == 0)
-		rc = make_root(&sandbox, uid);
+		rc = sandbox_make_root(&sandbox, uid);
 	if (rc != 0) {
 		error_errno(err, rc, "%s/root: cannot make the sandbox", path);
 		sandbox_release(state_fd, slot, &sandbox);
@@ -114,14 +117,14 @@ to_trash(int state_fd, const char *from, const char *to)
 	return FAULTY(renameat, renameat(state_fd, from, state_fd, to)) != 0 ? -errno : 0;
 }
 
-int
-sandbox_discard(int state_fd, uint32_t slot_number, uint64_t number)
+static int
+discard(int state_fd, const char *folder, const char *kind, uint32_t slot_number, uint64_t number)
 {
 	char name[64], from[SANDBOX_PATH_SIZE], to[SANDBOX_PATH_SIZE];
 
 	name_of(slot_number, number, name, sizeof name);
-	snprintf(from, sizeof from, "sandboxes/%s", name);
-	snprintf(to, sizeof to, "trash/sandbox.%s", name);
+	snprintf(from, sizeof from, "%s/%s", folder, name);
+	snprintf(to, sizeof to, "trash/%s.%s", kind, name);
 	int rc = to_trash(state_fd, from, to);
 	if (rc == -ENOENT && faccessat(state_fd, from, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
 		rc = fs_mkdir(state_fd, "trash", 0755);
@@ -132,6 +135,18 @@ sandbox_discard(int state_fd, uint32_t slot_number, uint64_t number)
 			rc = to_trash(state_fd, from, to);
 	}
 	return rc == -ENOENT ? 0 : rc;
+}
+
+int
+sandbox_discard(int state_fd, uint32_t slot_number, uint64_t number)
+{
+	return discard(state_fd, "sandboxes", "sandbox", slot_number, number);
+}
+
+int
+sandbox_discard_kept(int state_fd, uint32_t slot_number, uint64_t number)
+{
+	return discard(state_fd, "recycled", "recycled", slot_number, number);
 }
 
 int

@@ -8,6 +8,8 @@
  * sandbox_release renames it into trash/ and clears the number: O(1), the janitor deletes.  What a
  * dead worker leaves is renamed by whoever repairs its slot (sandbox_discard); -ENOENT is no error
  * there.  A release that fails (-errno) leaves the number in the slot and the sandbox where it is.
+ *
+ * A worker's folder of kept roots, recycled/<slot>.<n>, goes the same way (recycle.h).
  */
 #ifndef WORKERS_SANDBOX_H
 #define WORKERS_SANDBOX_H
@@ -32,6 +34,9 @@ int sandbox_make(int state_fd, struct slot *slot, uint32_t slot_number, uid_t ui
     struct sandbox *ret_sandbox, struct error_text *err);
 int sandbox_release(int state_fd, struct slot *slot, struct sandbox *sandbox);
 int sandbox_discard(int state_fd, uint32_t slot_number, uint64_t number);
+int sandbox_discard_kept(int state_fd, uint32_t slot_number, uint64_t number);
+/* A new root/ in the place of one that has gone; closes rootfd. */
+int sandbox_make_root(struct sandbox *sandbox, uid_t uid);
 
 /* Rises within a process and over restarts: also names trees being built, and what goes to trash/.
  */

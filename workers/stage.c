@@ -14,6 +14,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "shm/wanted.h"
+#include "workers/recycle.h"
 #include "workers/stage_internal.h"
 
 /* What has to be done without, and how an attempt says that it cannot be had. */
@@ -68,16 +69,27 @@ stager_new(const struct stager_config *config, struct region *region, struct slo
 	    .images_fd = stager->images_fd,
 	    .slot_number = slot_number(region, slot),
 	};
+	rc = stager->ways[0][0].recycle ? recycle_new(stager, &stager->recycle) : 0;
+	if (rc != 0) {
+		stager_free(stager);
+		return error_set(err, rc, "staging: no memory");
+	}
 	*ret_stager = stager;
 	return 0;
 }
 
 static void
-give_back(struct stager *stager)
+unpin(struct stager *stager)
 {
 	for (unsigned i = 0; i < stager->pin_count; i++)
 		index_unpin(stager->region, stager->slot, &stager->pins[i]);
 	stager->pin_count = 0;
+}
+
+static void
+give_back(struct stager *stager)
+{
+	unpin(stager);
 	stager->bind_count = 0;
 	arena_reset(stager->arena);
 }
@@ -87,6 +99,7 @@ stager_free(struct stager *stager)
 {
 	if (stager == NULL)
 		return;
+	recycle_free(stager->recycle);
 	give_back(stager);
 	tree_loader_free(&stager->loader);
 	placer_fini(&stager->placer);
@@ -98,15 +111,8 @@ stager_free(struct stager *stager)
 }
 
 static void
-start(struct stager *stager, const struct stage_ways *ways, const struct without *without)
+start_planner(struct stager *stager, const struct stage_ways *ways, const struct without *without)
 {
-	CHECK(stager->pin_count == 0);
-	placer_start(&stager->placer);
-	tree_loader_free(&stager->loader);
-	tree_loader_start(&stager->loader, stager->cas, stager->arena);
-	stager->builder.built = stager->builder.build_us = 0;
-	stager->bind_us = stager->overlay_us = stager->image_us = 0;
-	stager->check_links = ways->check_links;
 	stage_planner_init(&stager->planner, ways, &stager->config.probe->costs, without->image);
 	stager->planner.region = stager->region;
 	stager->planner.slot = stager->slot;
@@ -115,6 +121,21 @@ start(struct stager *stager, const struct stage_ways *ways, const struct without
 	stager->planner.seen = stager->seen;
 	stager->planner.places =
 	    ways->subtree == SUBTREE_BIND && !without->patch ? stager->places : NULL;
+}
+
+static void
+start(struct stager *stager, const struct stage_ways *ways, const struct without *without)
+{
+	CHECK(stager->pin_count == 0);
+	if (stager->recycle != NULL)
+		recycle_forget(stager->recycle);
+	placer_start(&stager->placer);
+	tree_loader_free(&stager->loader);
+	tree_loader_start(&stager->loader, stager->cas, stager->arena);
+	stager->builder.built = stager->builder.build_us = 0;
+	stager->bind_us = stager->overlay_us = stager->image_us = 0;
+	stager->check_links = ways->check_links;
+	start_planner(stager, ways, without);
 }
 
 static int
@@ -341,10 +362,14 @@ count(struct stager *stager, struct stage_report *report)
 		counter_add(slot, COUNTER_STAGE(way, PLACE_SUBTREES), report->subtrees[way]);
 		counter_add(slot, COUNTER_STAGE(way, PLACE_BYTES), report->bytes[way]);
 	}
+	if (stager->is_recycled) {
+		report->us[PLACE_RECYCLE] = place_us;
+		place_us = 0;
+	}
 	report->us[PLACE_BIND] = stager->bind_us;
 	report->us[PLACE_OVERLAY] = stager->overlay_us;
 	report->us[PLACE_IMAGE] = stager->image_us;
-	if (tally->files_all > tally->empty_files)
+	if (place_us > 0 && tally->files_all > tally->empty_files)
 		report->us[main_way(tally)] = place_us;
 	COUNTER_ADD(slot, stage_trees, 1);
 	COUNTER_ADD(slot, stage_directories, tally->directories);
@@ -352,6 +377,26 @@ count(struct stager *stager, struct stage_report *report)
 	COUNTER_ADD(slot, stage_us, report->elapsed_us);
 	COUNTER_ADD(slot, zero_digest_files, tally->empty_files);
 	COUNTER_ADD(slot, exec_variants, tally->exec_variants);
+}
+
+/* A finished sandbox for this one.  1: none, and everything is read and planned. */
+static int
+use_kept(struct stager *stager, const struct stage_ways *ways, const struct stage_request *request,
+    const struct without *without, struct plan_node **root, struct sandbox *sandbox,
+    struct stage_report *report, struct error_text *err)
+{
+	int rc = 1;
+
+	if (!stager->planner.leave_unread)
+		return 1;
+	if (stager->loader.missing_count == 0)
+		rc = recycle_try(stager->recycle, ways, *root, sandbox, report, err);
+	if (rc != 1)
+		return rc;
+	unpin(stager);
+	start_planner(stager, ways, without);
+	rc = plan(stager, request, root, err);
+	return rc == 0 ? 1 : rc;
 }
 
 /* COMPOSE_NO_...: once more without; nothing is in the sandbox yet. */
@@ -362,16 +407,24 @@ compose(struct stager *stager, const struct stage_request *request, const struct
 	const struct stage_ways *ways = &stager->ways[request->guard_off][without->overlay];
 	struct plan_node *root;
 
+	bool recycles = ways->recycle && recycle_takes_part(stager->recycle);
+
 	start(stager, ways, without);
+	stager->planner.leave_unread = recycles && recycle_has_kept(stager->recycle);
 	int rc = plan(stager, request, &root, err);
-	if (rc == 0 && stager->loader.missing_count > 0)
+	if (rc == 0)
+		rc = use_kept(stager, ways, request, without, &root, sandbox, report, err);
+	stager->is_recycled = rc == 0;
+	if (rc == 1 && stager->loader.missing_count > 0)
 		rc = tell_missing(stager, report, err);
-	else if (rc == 0)
+	else if (rc == 1)
 		rc = place(stager, ways, root, sandbox, report, err);
 	else
 		goto out;
 	if (rc == -ENOENT && report->missing_count == 0)
 		rc = tell_missing(stager, report, err);
+	if (rc == 0 && recycles)
+		recycle_note(stager->recycle, ways, root, sandbox);
 out:
 	if (rc != 0)
 		give_back(stager);
@@ -413,6 +466,28 @@ stage_compose(struct stager *stager, const struct stage_request *request, struct
 	*ret_report = report;
 	CRASH_POINT(staged);
 	return 0;
+}
+
+void
+stage_keep(struct stager *stager, struct sandbox *sandbox)
+{
+	if (stager->recycle != NULL)
+		recycle_keep(stager->recycle, sandbox);
+}
+
+void
+stager_drop_kept(struct stager *stager)
+{
+	if (stager->recycle != NULL)
+		recycle_drop_all(stager->recycle);
+}
+
+int
+stager_rest_ms(struct stager *stager)
+{
+	int rest_s = stager->recycle != NULL ? recycle_rest(stager->recycle) : -1;
+
+	return rest_s < 0 ? -1 : rest_s * 1000;
 }
 
 bool

@@ -96,6 +96,7 @@ struct stager_config {
 	enum isolation isolation;
 	uid_t action_uid; /* the uid actions of this worker run as */
 	bool uid_differs; /* from ours: links to the CAS are then safe in the spine */
+	bool seals_inputs; /* the runner keeps actions from stage_report.sealed (run.h) */
 };
 
 int stager_new(const struct stager_config *config, struct region *region, struct slot *slot,
@@ -111,6 +112,17 @@ int stage_compose(struct stager *stager, const struct stage_request *request,
  * -EBADMSG when the action changed one; the blob has been dropped, err names it.
  */
 int stage_release(struct stager *stager, struct stage_report *report, struct error_text *err);
+
+/*
+ * After stage_release, before sandbox_release, when the action has ended and nothing of it lives:
+ * its root may be kept for another action (recycle.h).  Whatever comes, sandbox_release follows.
+ */
+void stage_keep(struct stager *stager, struct sandbox *sandbox);
+/* What is kept goes: when the disk is full, say. */
+void stager_drop_kept(struct stager *stager);
+/* When the worker has nothing to do: drops what was kept too long; call again in so many
+ * milliseconds, or -1. */
+int stager_rest_ms(struct stager *stager);
 
 /* An action that may write into its inputs would get an overlay now. */
 bool stager_has_overlay(const struct stager *stager);

@@ -26,7 +26,10 @@ struct stage_ways {
 	bool bind_files; /* large loose files as read-only binds */
 	uid_t spine_owner;
 	bool check_links;
+	bool recycle; /* finished sandboxes are used again (recycle.h) */
 };
+
+struct recycle;
 
 struct stager {
 	struct stager_config config;
@@ -51,7 +54,8 @@ struct stager {
 	struct stage_bind *binds;
 	size_t bind_count, bind_room;
 	uint64_t bind_us, overlay_us, image_us;
-	bool check_links;
+	bool check_links, is_recycled;
+	struct recycle *recycle; /* NULL: nothing is kept */
 };
 
 /* What config and probe allow. */
@@ -65,6 +69,9 @@ void stage_planner_init(struct planner *planner, const struct stage_ways *ways,
 /* Puts the planned tree into the cursor's directory; all cached nodes are pinned. */
 int stage_place_plan(struct stager *stager, const struct stage_ways *ways,
     struct place_cursor *cursor, const struct plan_node *root, struct stage_report *report);
+/* One node of it, a child of the cursor's directory. */
+int stage_place_node(struct stager *stager, const struct stage_ways *ways,
+    struct place_cursor *cursor, const struct plan_node *node, struct stage_report *report);
 int stage_place_lower(struct stager *stager, const struct plan_node *lower, struct sandbox *sandbox,
     struct stage_report *report);
 

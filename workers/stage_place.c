@@ -308,8 +308,8 @@ place_patched(
 	return rc;
 }
 
-static int
-place_node(struct stager *stager, const struct stage_ways *ways, struct place_cursor *cursor,
+int
+stage_place_node(struct stager *stager, const struct stage_ways *ways, struct place_cursor *cursor,
     const struct plan_node *node, struct stage_report *report)
 {
 	if (node->in_image)
@@ -323,6 +323,8 @@ place_node(struct stager *stager, const struct stage_ways *ways, struct place_cu
 	case PLAN_EMPTY:
 		return place_directory(&stager->placer, ways->loose.owner, cursor->fd, node->name);
 	case PLAN_CACHED:
+		if (!node->is_pinned)
+			break;
 		if (ways->subtree != SUBTREE_CLONE)
 			return place_bound(stager, cursor->fd, node, report);
 		return place_cloned(stager, ways, cursor, node, report);
@@ -341,7 +343,7 @@ place_children(struct stager *stager, const struct stage_ways *ways, struct plac
 
 	for (const struct plan_node *child = node->first; rc == 0 && child != NULL;
 	     child = child->next)
-		rc = place_node(stager, ways, cursor, child, report);
+		rc = stage_place_node(stager, ways, cursor, child, report);
 	return rc;
 }
 

@@ -210,9 +210,11 @@ plan_subtree(
 			planner->cached_left--;
 			return 0;
 		}
-		if (rc == -ENOENT || rc == -EBUSY)
+		if ((rc == -ENOENT || rc == -EBUSY) && !planner->leave_unread)
 			return plan_missed(planner, node, depth, err);
 	}
+	if (planner->leave_unread)
+		return 0;
 	return plan_whole(planner, node, depth, err);
 }
 

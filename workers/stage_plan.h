@@ -100,6 +100,7 @@ struct planner {
 	bool may_image; /* cold subtrees may be in an image, */
 	bool only_image; /* and everything is cold and in one */
 	bool look_only; /* nothing is pinned, wished for or remembered */
+	bool leave_unread; /* what the action does not write into, and no index has */
 	bool overlay_whole; /* the input tree may be an overlay's lower layer */
 	unsigned flat_min; /* so many loose files and symlinks may be; 0: none may */
 	struct plan_node *lower; /* the plan's: a PLAN_CACHED beside the tree, or NULL */

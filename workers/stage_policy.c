@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "workers/recycle.h"
 #include "workers/stage_internal.h"
 
 static bool
@@ -134,6 +135,7 @@ stage_ways_choose(const struct stager_config *config, bool guard_off, bool no_ov
 	ways.image = ways.subtree == SUBTREE_BIND && works(config, PLACE_IMAGE) &&
 	    (engine == ENGINE_AUTO || engine == ENGINE_IMAGE);
 	ways.only_image = ways.image && engine == ENGINE_IMAGE;
+	ways.recycle = !guard_off && recycle_applies(config, &ways);
 	*ret_ways = ways;
 }
 

@@ -76,6 +76,14 @@ dir_of(struct tree_loader *loader, const struct digest *digest, bool *ret_new)
 	return dir;
 }
 
+/* The one that dir_of has just made: another try is to read it. */
+static void
+forget_newest(struct tree_loader *loader, const struct tree_dir *dir)
+{
+	loader->buckets[bucket_of(loader, &dir->digest)] = dir->next;
+	loader->count--;
+}
+
 int
 tree_note_missing(struct tree_loader *loader, const struct digest *digest)
 {
@@ -122,8 +130,10 @@ tree_load_one(struct tree_loader *loader, const struct digest *digest, struct tr
 			dir->message = NULL;
 			rc = tree_note_missing(loader, digest);
 		}
-		if (rc != 0)
+		if (rc != 0) {
+			forget_newest(loader, dir);
 			return rc;
+		}
 		if (dir->message != NULL)
 			count_own(dir);
 	}

@@ -149,6 +149,16 @@ worker_do(struct worker *worker, const struct msg_run *received)
 	setproctitle("worker %u", worker_number(worker));
 }
 
+/* How long it may wait before it has to see to something. */
+static int
+rest_ms(struct worker *worker)
+{
+	int runner = runner_rest_ms(worker->jobs.runner);
+	int stager = stager_rest_ms(worker->jobs.stager);
+
+	return runner < 0 || (stager >= 0 && stager < runner) ? stager : runner;
+}
+
 _Noreturn static void
 worker_loop(struct worker *worker)
 {
@@ -156,8 +166,7 @@ worker_loop(struct worker *worker)
 
 	worker_send(worker, &message);
 	while (!worker->lost && !worker->asked_to_stop) {
-		int rc =
-		    channel_receive(worker->channel, &message, runner_rest_ms(worker->jobs.runner));
+		int rc = channel_receive(worker->channel, &message, rest_ms(worker));
 
 		if (rc == -ECONNRESET)
 			break;

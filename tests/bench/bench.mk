@@ -6,7 +6,7 @@
 
 BENCH ?=
 BENCH_DIR := $(O)/tests/bench
-BENCH_PROGRAMS := $(patsubst %,$(BENCH_DIR)/bench_%,lookup stage dispatch $(if $(filter linux,$(OS)),gate parallel) \
+BENCH_PROGRAMS := $(patsubst %,$(BENCH_DIR)/bench_%,lookup stage recycle dispatch $(if $(filter linux,$(OS)),gate parallel) \
 	gateway_execute gateway_blobs gateway_memory)
 BENCH_COMMON := $(patsubst %,$(BENCH_DIR)/%.o,series shape host isolate isolate_$(OS) daemon)
 BENCH_LIBS := $(patsubst %,$(O)/lib%.a,$(LIBS_workers))

@@ -148,8 +148,9 @@ class Bench:
 
     def stage(self):
         for fs in volumes(self.directory):
-            names = self.listed("stage", "--fs", fs)
-            self.on_volume(fs, "stage", ["--fs", fs], names)
+            for program in ("stage", "recycle"):
+                names = self.listed(program, "--fs", fs)
+                self.on_volume(fs, program, ["--fs", fs], names)
 
     def gate(self):
         if sys.platform == "linux":

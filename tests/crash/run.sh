@@ -22,6 +22,7 @@ make_input in
 flags="--workers 2 --cas-grace 0 --kill-grace 200"
 case $point in
 worker_result_stored) cacheless= ;;
+recycle_*) flags="$flags --workers 1 --isolation none" ;;
 blob_evict*) flags="$flags --cas-size 1M" ;;
 evict_*) flags="$flags --index-entries 64 --index-bytes 1 --cas-size 1M" ;;
 esac
@@ -107,6 +108,12 @@ supervisor_*)
 	must_wait_for 80 was_hit
 	must_wait_for 20 counter_at_least janitor_restarts 1
 	;;
+recycle_installed)
+	act again || fail "the action whose sandbox is another's: $(cat erragain)"
+	check_out again
+	must_wait_for 30 was_hit
+	must_wait_for 10 counter_at_least slot_repairs 1
+	;;
 *)
 	must_wait_for 30 was_hit
 	must_wait_for 10 counter_at_least slot_repairs 1
@@ -128,7 +135,7 @@ act second || fail "the next action: $(cat errsecond)"
 check_out second
 act third || fail "the action after it: $(cat errthird)"
 check_out third
-must_wait_for 10 counter_is workers_alive 2
+must_wait_for 10 counter_is workers_alive "$(counter workers_configured)"
 case $point in
 blob_temp_written)
 	# What a command was writing stays until the round of each minute.
@@ -138,8 +145,17 @@ esac
 check_idle
 expect_counter actions_given_up 0
 
+case $point in
+recycle_*)
+	# What is kept belongs to the worker that lives, not to the dead one.
+	counter_at_least recycle_hits 1 || fail "nothing was recycled after it"
+	same "kept folders" "$(find "$RAMET_STATE/recycled" -mindepth 1 -maxdepth 1 | wc -l)" 1
+	;;
+esac
+
 # A clean stop and a new host find the same whole state.
 stop_host
+same "kept after a clean stop" "$(ls -A "$RAMET_STATE/recycled")" ""
 start_host --workers 2
 act fourth || fail "after a restart: $(cat errfourth)"
 check_out fourth

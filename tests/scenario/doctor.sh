@@ -3,12 +3,12 @@
 . "$(dirname "$0")/lib.sh"
 
 ramet doctor >new.out 2>&1 || :
-for way in bind overlay clonefile reflink hardlink copy; do
+for way in bind overlay clonefile reflink hardlink copy recycle; do
 	contains "doctor (no host)" "$(cat new.out)" $way
 done
 start_host --workers 1
 ramet doctor >live.out 2>&1 || :
-for way in bind overlay clonefile reflink hardlink copy; do
+for way in bind overlay clonefile reflink hardlink copy recycle; do
 	contains "doctor (a host runs)" "$(cat live.out)" $way
 done
 # Each no comes with what to do about it (a Mac has some that nothing can be done about); what ramet

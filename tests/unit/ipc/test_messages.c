@@ -561,7 +561,7 @@ test_names(void **state)
 	assert_string_equal(job_metric_names[METRIC_MAX_RSS], "max_rss");
 	assert_string_equal(job_metric_names[METRIC_WAY_FILES], "bind_files");
 	assert_string_equal(job_metric_names[METRIC_WAY_SUBTREES], "bind_subtrees");
-	assert_string_equal(job_metric_names[METRIC_COUNT - 1], "copy_subtrees");
+	assert_string_equal(job_metric_names[METRIC_COUNT - 1], "recycle_subtrees");
 	assert_string_equal(msg_text_copy(msg_text("label"), text, sizeof(text)), "lab");
 	assert_string_equal(msg_text_copy(msg_text(NULL), text, sizeof(text)), "");
 }
