@@ -17,3 +17,9 @@ const char *const isolation_names[ISOLATION_COUNT] = {
     [ISOLATION_USER] = "user",
     [ISOLATION_NONE] = "none",
 };
+
+const char *const stage_ahead_names[STAGE_AHEAD_COUNT] = {
+    [STAGE_AHEAD_AUTO] = "auto",
+    [STAGE_AHEAD_NO] = "no",
+    [STAGE_AHEAD_YES] = "yes",
+};

@@ -33,6 +33,14 @@ enum isolation { /* --isolation: how an action is kept to itself */
 };
 extern const char *const isolation_names[ISOLATION_COUNT];
 
+enum stage_ahead { /* --stage-ahead: the next action's sandbox, while one runs */
+	STAGE_AHEAD_AUTO, /* where staging takes the longer the more files there are */
+	STAGE_AHEAD_NO,
+	STAGE_AHEAD_YES,
+	STAGE_AHEAD_COUNT
+};
+extern const char *const stage_ahead_names[STAGE_AHEAD_COUNT];
+
 struct host_config {
 	char state_dir[4096]; /* absolute, no symlink in it */
 	int state_fd;
@@ -45,6 +53,7 @@ struct host_config {
 	enum engine engine;
 	enum isolation isolation;
 	bool guard_learning; /* failed actions of a kind that is not proved run again, as writers */
+	enum stage_ahead stage_ahead;
 	bool recycle; /* without mount namespaces finished sandboxes are used again */
 	bool network_host; /* --network=host: actions see the host's network */
 	uid_t action_uid_base; /* root only: actions of worker slot s run as base + s */

@@ -83,7 +83,7 @@ clean_sandbox(struct janitor *janitor, const char *name)
 	if (!parse_name(name, "", &slot, &number) || slot >= SLOT_COUNT_MAX)
 		return;
 	slot_read(janitor->region, slot, &info);
-	if (info.sandbox != number)
+	if (info.sandbox != number && info.ahead != number)
 		put_away(janitor, "sandboxes", name);
 }
 

@@ -88,6 +88,7 @@ struct slot {
 	shared_u64 phase_since_us;
 	shared_u64 action_since_us;
 	shared_u64 sandbox;
+	shared_u64 ahead; /* of a sandbox made for the next action, 0: none */
 	shared_u64 kept; /* of its folder of sandboxes kept for other actions, 0: none */
 	shared_u64 job; /* the supervisor's number, 0: none */
 	shared_u64 action[DIGEST_WORDS];

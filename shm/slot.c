@@ -38,6 +38,7 @@ slot_clear_show(struct slot *slot)
 	atom_store_relaxed(&slot->phase_since_us, clock_monotonic_us());
 	atom_store_relaxed(&slot->builds, 0);
 	atom_store_relaxed(&slot->sandbox, 0);
+	atom_store_relaxed(&slot->ahead, 0);
 	atom_store_relaxed(&slot->kept, 0);
 	slot_clear_action(slot);
 }
@@ -115,6 +116,7 @@ slot_repair(struct region *region, uint32_t number, struct slot_repaired *ret_re
 		return;
 	slot_give_back(region, number, ret_repaired);
 	ret_repaired->sandbox = atom_load_relaxed(&slot->sandbox);
+	ret_repaired->ahead = atom_load_relaxed(&slot->ahead);
 	ret_repaired->kept = atom_load_relaxed(&slot->kept);
 	ret_repaired->action_pid = (int32_t)atom_load_relaxed(&slot->action_pid);
 	memcpy(ret_repaired->words, slot->words, sizeof(ret_repaired->words));
@@ -190,6 +192,12 @@ slot_set_sandbox(struct slot *slot, uint64_t number)
 }
 
 void
+slot_set_ahead(struct slot *slot, uint64_t number)
+{
+	atom_store_release(&slot->ahead, number);
+}
+
+void
 slot_set_kept(struct slot *slot, uint64_t number)
 {
 	atom_store_release(&slot->kept, number);
@@ -234,6 +242,7 @@ slot_read(const struct region *region, uint32_t number, struct slot_info *ret_in
 	info.phase_since_us = atom_load_relaxed(&slot->phase_since_us);
 	info.action_since_us = atom_load_relaxed(&slot->action_since_us);
 	info.sandbox = atom_load_relaxed(&slot->sandbox);
+	info.ahead = atom_load_relaxed(&slot->ahead);
 	info.kept = atom_load_relaxed(&slot->kept);
 	atom_copy_out(&info.action, slot->action, sizeof(info.action));
 	atom_copy_out(info.label, slot->label, sizeof(info.label));

@@ -56,6 +56,7 @@ void slot_retire(struct region *region, uint32_t number);
 struct slot_repaired {
 	uint32_t permits, pins, builds;
 	uint64_t sandbox; /* number of the sandbox it used, 0 if none */
+	uint64_t ahead; /* of the one it made for the next action, 0 if none */
 	uint64_t kept; /* of its folder of kept sandboxes, 0 if none */
 	int32_t action_pid; /* process (group) it ran, 0 if none */
 	char words[SLOT_WORDS_SIZE]; /* its last words (CHECK), "" if none */
@@ -69,6 +70,7 @@ void slot_set_action(
 void slot_set_job(struct slot *slot, uint64_t number); /* before the sandbox */
 void slot_clear_action(struct slot *slot);
 void slot_set_sandbox(struct slot *slot, uint64_t number); /* before it is made; 0 after release */
+void slot_set_ahead(struct slot *slot, uint64_t number); /* likewise, made for the next action */
 void slot_set_kept(struct slot *slot, uint64_t number); /* likewise, a folder in recycled/ */
 void slot_set_action_pid(struct slot *slot, pid_t pid);
 char *slot_words(struct slot *slot); /* SLOT_WORDS_SIZE bytes, for check_last_words */
@@ -79,7 +81,7 @@ struct slot_info {
 	int32_t pid, action_pid;
 	uint32_t attempt;
 	uint64_t phase_since_us, action_since_us; /* CLOCK_MONOTONIC */
-	uint64_t sandbox, kept;
+	uint64_t sandbox, ahead, kept;
 	struct digest action;
 	char label[SLOT_LABEL_SIZE];
 	uint32_t permits, pins, builds;

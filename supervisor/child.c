@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "ipc/peer.h"
 #include "janitor/janitor.h"
+#include "supervisor/ahead.h"
 #include "supervisor/gateway.h"
 #include "supervisor/jobs.h"
 #include "supervisor/process_os.h"
@@ -270,6 +271,17 @@ describe_end(const struct child *child, const struct slot_info *info, const char
 		snprintf(text + used, size - (size_t)used, ": %s", words);
 }
 
+static void
+sandbox_give_back(const struct child *child, uint64_t number)
+{
+	int rc =
+	    number == 0 ? 0 : sandbox_discard(child->host->config->state_fd, child->slot, number);
+
+	if (rc != 0 && rc != -ENOENT)
+		log_warn("sandboxes/%u.%llu: cannot be put into the trash: %s", child->slot,
+		    (unsigned long long)number, strerror(-rc));
+}
+
 /* Everything a dead process held is given back.  Returns its action's pid. */
 static pid_t
 child_repair(struct child *child, char *how, size_t size)
@@ -290,12 +302,9 @@ child_repair(struct child *child, char *how, size_t size)
 			log_warn("recycled/%u.%llu: cannot be put into the trash: %s", child->slot,
 			    (unsigned long long)repaired.kept, strerror(-rc));
 	}
-	if (repaired.sandbox == 0)
-		return repaired.action_pid;
-	rc = sandbox_discard(host->config->state_fd, child->slot, repaired.sandbox);
-	if (rc != 0 && rc != -ENOENT)
-		log_warn("sandboxes/%u.%llu: cannot be put into the trash: %s", child->slot,
-		    (unsigned long long)repaired.sandbox, strerror(-rc));
+	sandbox_give_back(child, repaired.sandbox);
+	if (repaired.ahead != repaired.sandbox)
+		sandbox_give_back(child, repaired.ahead);
 	return repaired.action_pid;
 }
 
@@ -306,6 +315,7 @@ child_ended(struct child *child, char *how, size_t size)
 	unsigned strays;
 
 	event_del(&child->timer);
+	ahead_worker_gone(child);
 	child_disconnect(child);
 	action_pid = child_repair(child, how, size);
 	child->pid = 0;

@@ -42,6 +42,7 @@ struct child {
 	int status; /* as waitpid gives it, once reaped */
 	struct peer *peer;
 	struct job *job;
+	struct job *ahead; /* what it was asked to stage ahead; queued */
 	struct event timer;
 	unsigned backoff_ms;
 	uint64_t started_us; /* CLOCK_MONOTONIC */

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "supervisor/ahead.h"
 #include "supervisor/client.h"
 #include "supervisor/supervisor.h"
 
@@ -158,6 +159,7 @@ static void
 job_finish(struct supervisor *host, struct job *job, const struct message *done)
 {
 	client_send(job->client, done);
+	ahead_forget(job);
 	job_let_go(host, job);
 	if (job->queued)
 		queue_remove(&host->queue, job);
@@ -248,6 +250,7 @@ jobs_given(struct job *job, struct child *worker)
 
 	queue_remove(&host->queue, job);
 	job->worker = worker;
+	ahead_forget(job);
 	worker->job = job;
 	job->attempt++;
 	host->running++;

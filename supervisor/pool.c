@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "ipc/peer.h"
+#include "supervisor/ahead.h"
 #include "supervisor/gateway.h"
 #include "supervisor/jobs.h"
 #include "supervisor/process_os.h"
@@ -117,8 +118,11 @@ pool_dispatch(struct supervisor *host)
 
 	if (!host->trusted || host->stopping)
 		return;
-	while ((job = queue_first(&host->queue)) != NULL && (child = idle_worker(host)) != NULL)
+	while (queue_first(&host->queue) != NULL && (child = idle_worker(host)) != NULL) {
+		job = ahead_choose(host, child);
 		child_give(child, job);
+	}
+	ahead_look(host);
 }
 
 static bool

@@ -45,3 +45,9 @@ queue_first(struct queue *queue)
 {
 	return RB_MIN(job_queue_tree, &queue->tree);
 }
+
+struct job *
+queue_next(struct job *job)
+{
+	return job_queue_tree_RB_NEXT(job);
+}

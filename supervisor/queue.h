@@ -26,6 +26,8 @@ struct job {
 	TAILQ_ENTRY(job) arrival_link; /* in the list of the living, or of the ended */
 	struct client *client; /* NULL: nobody waits for it any more */
 	struct child *worker; /* NULL while it is queued */
+	struct child *ahead; /* the worker that was asked to stage it ahead; NULL: none */
+	uint32_t passed_over; /* times a job behind it went first, being staged already */
 	uint64_t number; /* ours; also the order of arrival */
 	uint64_t client_job; /* the client's */
 	int64_t priority;
@@ -50,5 +52,6 @@ void queue_init(struct queue *queue);
 void queue_put(struct queue *queue, struct job *job);
 void queue_remove(struct queue *queue, struct job *job);
 struct job *queue_first(struct queue *queue); /* NULL: empty */
+struct job *queue_next(struct job *job); /* NULL: it is the last */
 
 #endif

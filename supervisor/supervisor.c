@@ -19,6 +19,7 @@
 #include "supervisor/gateway.h"
 #include "supervisor/jobs.h"
 #include "supervisor/process_os.h"
+#include "workers/stage_policy.h"
 #include "workers/ways.h"
 
 /* Blobs older than this before the last start had time to reach the disk. */
@@ -140,6 +141,7 @@ choose_ways(struct supervisor *host, struct error_text *err)
 	rc = probe_choose(&host->probe, host->config, &host->isolation, why, sizeof(why));
 	if (rc != 0)
 		return error_set(err, rc, "%s", why);
+	host->stages_ahead = stage_ahead_pays(host->config, &host->probe, host->isolation);
 	rc = ways_keep(host->config, &host->probe, host->isolation);
 	if (rc == 0)
 		rc = cost_keep(host->config->state_fd, &host->probe.costs);

@@ -36,6 +36,7 @@ struct supervisor {
 	struct settings *settings;
 	const struct host_config *config; /* of settings */
 	struct probe probe;
+	bool stages_ahead; /* workers compose sandboxes for queued jobs */
 	enum isolation isolation;
 	struct region *region;
 	struct slot *slot;

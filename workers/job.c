@@ -229,6 +229,14 @@ stage(struct job *job)
 
 	slot_set_phase(worker->slot, SLOT_STAGING);
 	job->times->input_fetch_start_timestamp = now(job);
+	if (worker->ahead != NULL &&
+	    ahead_take(
+		worker->ahead, job->run->job, &job->stage, &job->outcome->sandbox, &job->staged)) {
+		job->outcome->has_sandbox = true;
+		job->times->input_fetch_completed_timestamp = now(job);
+		CRASH_POINT(staged);
+		return JOB_OK;
+	}
 	rc = sandbox_make(worker->config->state_fd, worker->slot, worker->slot_number,
 	    worker->action_uid, &job->outcome->sandbox, &job->err);
 	if (rc != 0)
@@ -244,6 +252,16 @@ stage(struct job *job)
 	if (rc == -ENOENT && job->staged.missing_count > 0)
 		return missing_say(job, job->staged.missing, job->staged.missing_count);
 	return rc == -ENOENT ? JOB_FAILED : status_of(job, rc);
+}
+
+/* The action runs: time for the next one's sandbox. */
+static void
+on_started(void *arg)
+{
+	struct ahead *ahead = arg;
+
+	ahead->may_stage = true;
+	ahead_stage(ahead);
 }
 
 static enum job_status
@@ -263,8 +281,14 @@ execute(struct job *job)
 	request.cancel_fd = worker->cancel_fd;
 	request.cancelled = worker->cancelled;
 	request.cancelled_arg = worker->cancelled_arg;
+	if (worker->ahead != NULL) {
+		request.started = on_started;
+		request.started_arg = worker->ahead;
+	}
 	slot_set_phase(worker->slot, SLOT_RUNNING);
 	rc = run_action(worker->runner, &job->outcome->sandbox, &request, &job->ran, &job->err);
+	if (worker->ahead != NULL)
+		worker->ahead->may_stage = false;
 	CRASH_POINT(action_ended);
 	if (rc != 0) {
 		(void)disk_is_full(job, rc);
@@ -575,7 +599,7 @@ job_begin(struct job_worker *worker, const struct msg_run *run, struct job_outco
 
 	memset(outcome, 0, sizeof(*outcome));
 	outcome->done.type = MSG_done;
-	done->job = run->job;
+	done->job = outcome->job = run->job;
 	done->attempt = run->attempt;
 	done->worker = worker->slot_number - SLOT_WORKER_FIRST;
 	done->has_attempt = done->has_worker = true;
@@ -616,6 +640,8 @@ job_release(struct job_worker *worker, struct job_outcome *outcome)
 	if (outcome->has_sandbox)
 		(void)sandbox_release(worker->config->state_fd, worker->slot, &outcome->sandbox);
 	outcome->has_sandbox = false;
+	if (worker->ahead != NULL)
+		ahead_settle(worker->ahead, outcome->job);
 	slot_clear_action(worker->slot);
 	slot_set_phase(worker->slot, SLOT_IDLE);
 }

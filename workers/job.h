@@ -28,6 +28,7 @@
 #include "cas/reapi.h"
 #include "cas/store.h"
 #include "ipc/messages.h"
+#include "workers/ahead.h"
 #include "workers/job_kinds.h"
 #include "workers/run.h"
 #include "workers/sandbox.h"
@@ -52,11 +53,13 @@ struct job_worker {
 	int cancel_fd; /* as in struct run_request */
 	bool (*cancelled)(void *arg);
 	void *cancelled_arg;
+	struct ahead *ahead; /* NULL: nothing is staged ahead */
 	bool host_proc_said;
 };
 
 struct job_outcome {
 	struct message done;
+	uint64_t job; /* its number */
 	bool disk_full; /* something failed for want of room */
 	bool host_proc; /* as in struct run_result; first time only */
 	const char *ignored_property; /* of the platform; NULL: none.  In the worker's arena */

@@ -28,7 +28,8 @@ const struct recycle_limits recycle_limits_default = {
 };
 
 struct recycle {
-	struct stager *stager;
+	struct stager *stager; /* whose turn it is */
+	struct stager *first; /* whose it is */
 	const struct recycle_limits *limits;
 	uint64_t folder; /* recycled/<slot>.<this>; 0: not made */
 	int folder_fd;
@@ -38,8 +39,29 @@ struct recycle {
 	struct arena *old_arena;
 	struct tree_loader old; /* Directories of what is kept, read once */
 	unsigned in_vain, sat_out; /* actions in a row */
-	struct kept noted; /* of the sandbox just staged; dir NULL: it will not be kept */
+	/* Of the sandbox each stager has just staged; dir NULL: it will not be kept. */
+	struct kept noted[2];
 };
+
+static struct kept *
+noted(struct recycle *recycle)
+{
+	return &recycle->noted[recycle->stager->is_second];
+}
+
+void
+recycle_use(struct recycle *recycle, struct stager *stager)
+{
+	recycle->stager = stager;
+}
+
+void
+recycle_leave(struct recycle *recycle, const struct stager *second)
+{
+	recycle->stager = recycle->first;
+	kept_dir_free(recycle->noted[second->is_second].dir);
+	recycle->noted[second->is_second].dir = NULL;
+}
 
 int
 recycle_new(struct stager *stager, struct recycle **ret_recycle)
@@ -48,7 +70,7 @@ recycle_new(struct stager *stager, struct recycle **ret_recycle)
 
 	if (recycle == NULL)
 		return -ENOMEM;
-	recycle->stager = stager;
+	recycle->stager = recycle->first = stager;
 	recycle->limits = &recycle_limits_default;
 	recycle->folder_fd = -1;
 	recycle->old_arena = arena_new();
@@ -168,8 +190,8 @@ drop(struct recycle *recycle, unsigned i)
 void
 recycle_forget(struct recycle *recycle)
 {
-	kept_dir_free(recycle->noted.dir);
-	recycle->noted.dir = NULL;
+	kept_dir_free(noted(recycle)->dir);
+	noted(recycle)->dir = NULL;
 }
 
 void
@@ -177,7 +199,10 @@ recycle_drop_all(struct recycle *recycle)
 {
 	char name[96];
 
-	recycle_forget(recycle);
+	for (int i = 0; i < 2; i++) {
+		kept_dir_free(recycle->noted[i].dir);
+		recycle->noted[i].dir = NULL;
+	}
 	while (recycle->count > 0)
 		kept_dir_free(take_out(recycle, 0).dir);
 	if (recycle->folder == 0)
@@ -364,7 +389,7 @@ recycle_one(struct recycling *recycling, struct kept *kept, const struct want *w
 	}
 	report_recycled(recycling, &scratch);
 	kept->digest = want->digest;
-	recycle->noted = *kept;
+	*noted(recycle) = *kept;
 	return 0;
 }
 
@@ -412,7 +437,7 @@ recycle_note(struct recycle *recycle, const struct stage_ways *ways, const struc
 		rc = kept_note(&recycling, &cursor, &want, &items, &kept.dir);
 	cursor_fini(&cursor);
 	if (rc == 0)
-		recycle->noted = kept;
+		*noted(recycle) = kept;
 }
 
 static uint64_t
@@ -462,12 +487,12 @@ is_too_large(const struct recycle *recycle, const struct kept *kept)
 void
 recycle_keep(struct recycle *recycle, struct sandbox *sandbox)
 {
-	struct kept kept = recycle->noted;
+	struct kept kept = *noted(recycle);
 	char name[32];
 
 	if (kept.dir == NULL)
 		return;
-	recycle->noted.dir = NULL;
+	noted(recycle)->dir = NULL;
 	kept.number = sandbox->number; /* rises: also the order of use */
 	kept.used_s = clock_realtime_s();
 	name_of(&kept, name, sizeof name);

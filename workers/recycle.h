@@ -47,6 +47,12 @@ struct recycle;
 
 int recycle_new(struct stager *stager, struct recycle **ret_recycle);
 void recycle_free(struct recycle *recycle); /* and all that is kept */
+/*
+ * Two stagers of a worker keep their finished sandboxes together; each notes one of its own.
+ * recycle_use says whose turn it is, before any of the calls below; recycle_leave: the second goes.
+ */
+void recycle_use(struct recycle *recycle, struct stager *stager);
+void recycle_leave(struct recycle *recycle, const struct stager *second);
 
 /* What these ways of staging leave can be recycled. */
 bool recycle_applies(const struct stager_config *config, const struct stage_ways *ways);

@@ -235,6 +235,8 @@ on_started(struct run *run, pid_t process_group)
 		run_ready_make(runner);
 	else if (runner->slot != NULL)
 		slot_set_action_pid(runner->slot, process_group);
+	if (run->request->started != NULL)
+		run->request->started(run->request->started_arg);
 }
 
 /* False at the stream's end. */

@@ -61,6 +61,8 @@ struct run_request {
 	int cancel_fd; /* readable: look (see cancelled); -1 none */
 	bool (*cancelled)(void *arg); /* called when cancel_fd is readable; true: kill the action */
 	void *cancelled_arg;
+	void (*started)(void *arg); /* NULL, or called once the action's program runs */
+	void *started_arg;
 };
 
 struct run_result {

@@ -50,6 +50,15 @@ open_directory(int dirfd, const char *name, int *ret_fd)
 	return 0;
 }
 
+static void
+in_slot(struct slot *slot, const struct sandbox *sandbox, uint64_t number)
+{
+	if (sandbox->is_ahead)
+		slot_set_ahead(slot, number);
+	else
+		slot_set_sandbox(slot, number);
+}
+
 /* sandboxes/<slot>.<n>, with the number in the slot first. */
 static int
 make_outer(int state_fd, struct slot *slot, struct sandbox *sandbox, char *path)
@@ -60,7 +69,7 @@ make_outer(int state_fd, struct slot *slot, struct sandbox *sandbox, char *path)
 		sandbox->number = sandbox_next_number();
 		name_of(sandbox->slot_number, sandbox->number, sandbox->name, sizeof sandbox->name);
 		snprintf(path, SANDBOX_PATH_SIZE, "sandboxes/%s", sandbox->name);
-		slot_set_sandbox(slot, sandbox->number);
+		in_slot(slot, sandbox, sandbox->number);
 		rc = make_directory(state_fd, path);
 		if (rc == -ENOENT) {
 			rc = fs_mkdir(state_fd, "sandboxes", 0755);
@@ -86,20 +95,21 @@ sandbox_make_root(struct sandbox *sandbox, uid_t uid)
 	return rc;
 }
 
-int
-sandbox_make(int state_fd, struct slot *slot, uint32_t slot_number, uid_t uid,
+static int
+make(int state_fd, struct slot *slot, struct sandbox sandbox, uid_t uid,
     struct sandbox *ret_sandbox, struct error_text *err)
 {
-	struct sandbox sandbox = {.slot_number = slot_number, .dirfd = -1, .rootfd = -1};
 	char path[SANDBOX_PATH_SIZE];
 
 	int rc = make_outer(state_fd, slot, &sandbox, path);
 	if (rc != 0) {
-		slot_set_sandbox(slot, 0);
+		in_slot(slot, &sandbox, 0);
 		return error_errno(err, rc, "%s: cannot make the sandbox", path);
 	}
 	CRASH_POINT(sandbox_made);
 	rc = open_directory(state_fd, path, &sandbox.dirfd);
+	if (rc == 0 && sandbox.is_ahead && fchmod(sandbox.dirfd, 0700) != 0)
+		rc = -errno;
 	if (rc == 0)
 		rc = sandbox_make_root(&sandbox, uid);
 	if (rc != 0) {
@@ -108,6 +118,37 @@ sandbox_make(int state_fd, struct slot *slot, uint32_t slot_number, uid_t uid,
 		return rc;
 	}
 	*ret_sandbox = sandbox;
+	return 0;
+}
+
+int
+sandbox_make(int state_fd, struct slot *slot, uint32_t slot_number, uid_t uid,
+    struct sandbox *ret_sandbox, struct error_text *err)
+{
+	struct sandbox sandbox = {.slot_number = slot_number, .dirfd = -1, .rootfd = -1};
+
+	return make(state_fd, slot, sandbox, uid, ret_sandbox, err);
+}
+
+int
+sandbox_make_ahead(int state_fd, struct slot *slot, uint32_t slot_number, uid_t uid,
+    struct sandbox *ret_sandbox, struct error_text *err)
+{
+	struct sandbox sandbox = {
+	    .slot_number = slot_number, .dirfd = -1, .rootfd = -1, .is_ahead = true};
+
+	return make(state_fd, slot, sandbox, uid, ret_sandbox, err);
+}
+
+/* It stands in the slot all the time, for a moment twice. */
+int
+sandbox_adopt(struct slot *slot, struct sandbox *sandbox)
+{
+	if (fchmod(sandbox->dirfd, 0755) != 0)
+		return -errno;
+	slot_set_sandbox(slot, sandbox->number);
+	slot_set_ahead(slot, 0);
+	sandbox->is_ahead = false;
 	return 0;
 }
 
@@ -159,6 +200,6 @@ sandbox_release(int state_fd, struct slot *slot, struct sandbox *sandbox)
 	sandbox->rootfd = sandbox->dirfd = -1;
 	int rc = sandbox_discard(state_fd, sandbox->slot_number, sandbox->number);
 	if (rc == 0)
-		slot_set_sandbox(slot, 0);
+		in_slot(slot, sandbox, 0);
 	return rc;
 }

@@ -16,6 +16,7 @@
 
 #include <sys/types.h>
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error_text.h"
@@ -26,12 +27,18 @@ struct sandbox {
 	uint32_t slot_number;
 	int dirfd; /* sandboxes/<slot>.<n> */
 	int rootfd; /* its root/ */
+	bool is_ahead; /* it stands in the slot as the next action's */
 	char name[64]; /* "<slot>.<n>" */
 };
 
 /* uid: owner of root/ ((uid_t)-1: ours). */
 int sandbox_make(int state_fd, struct slot *slot, uint32_t slot_number, uid_t uid,
     struct sandbox *ret_sandbox, struct error_text *err);
+/* For the next action: closed to the one that runs, until sandbox_adopt makes it the current one.
+ */
+int sandbox_make_ahead(int state_fd, struct slot *slot, uint32_t slot_number, uid_t uid,
+    struct sandbox *ret_sandbox, struct error_text *err);
+int sandbox_adopt(struct slot *slot, struct sandbox *sandbox);
 int sandbox_release(int state_fd, struct slot *slot, struct sandbox *sandbox);
 int sandbox_discard(int state_fd, uint32_t slot_number, uint64_t number);
 int sandbox_discard_kept(int state_fd, uint32_t slot_number, uint64_t number);

@@ -33,8 +33,8 @@ open_folder(int state_fd, const char *name, int *ret_fd, struct error_text *err)
 	return rc == 0 ? 0 : error_errno(err, rc, "%s: cannot open this folder of the cache", name);
 }
 
-int
-stager_new(const struct stager_config *config, struct region *region, struct slot *slot,
+static int
+stager_make(const struct stager_config *config, struct region *region, struct slot *slot,
     struct cas *cas, struct stager **ret_stager, struct error_text *err)
 {
 	struct stager *stager = calloc(1, sizeof *stager);
@@ -69,6 +69,19 @@ stager_new(const struct stager_config *config, struct region *region, struct slo
 	    .images_fd = stager->images_fd,
 	    .slot_number = slot_number(region, slot),
 	};
+	*ret_stager = stager;
+	return 0;
+}
+
+int
+stager_new(const struct stager_config *config, struct region *region, struct slot *slot,
+    struct cas *cas, struct stager **ret_stager, struct error_text *err)
+{
+	struct stager *stager;
+	int rc = stager_make(config, region, slot, cas, &stager, err);
+
+	if (rc != 0)
+		return rc;
 	rc = stager->ways[0][0].recycle ? recycle_new(stager, &stager->recycle) : 0;
 	if (rc != 0) {
 		stager_free(stager);
@@ -76,6 +89,29 @@ stager_new(const struct stager_config *config, struct region *region, struct slo
 	}
 	*ret_stager = stager;
 	return 0;
+}
+
+int
+stager_new_second(struct stager *first, struct stager **ret_second, struct error_text *err)
+{
+	struct stager *second;
+	int rc = stager_make(&first->config, first->region, first->slot, first->cas, &second, err);
+
+	if (rc != 0)
+		return rc;
+	second->is_second = true;
+	second->recycle = first->recycle;
+	*ret_second = second;
+	return 0;
+}
+
+void
+stager_free_pair(struct stager *one, struct stager *other)
+{
+	bool swapped = one != NULL && other != NULL && !one->is_second;
+
+	stager_free(swapped ? other : one);
+	stager_free(swapped ? one : other);
 }
 
 static void
@@ -99,7 +135,10 @@ stager_free(struct stager *stager)
 {
 	if (stager == NULL)
 		return;
-	recycle_free(stager->recycle);
+	if (stager->is_second && stager->recycle != NULL)
+		recycle_leave(stager->recycle, stager);
+	else
+		recycle_free(stager->recycle);
 	give_back(stager);
 	tree_loader_free(&stager->loader);
 	placer_fini(&stager->placer);
@@ -127,8 +166,10 @@ static void
 start(struct stager *stager, const struct stage_ways *ways, const struct without *without)
 {
 	CHECK(stager->pin_count == 0);
-	if (stager->recycle != NULL)
+	if (stager->recycle != NULL) {
+		recycle_use(stager->recycle, stager);
 		recycle_forget(stager->recycle);
+	}
 	placer_start(&stager->placer);
 	tree_loader_free(&stager->loader);
 	tree_loader_start(&stager->loader, stager->cas, stager->arena);
@@ -471,8 +512,10 @@ stage_compose(struct stager *stager, const struct stage_request *request, struct
 void
 stage_keep(struct stager *stager, struct sandbox *sandbox)
 {
-	if (stager->recycle != NULL)
-		recycle_keep(stager->recycle, sandbox);
+	if (stager->recycle == NULL)
+		return;
+	recycle_use(stager->recycle, stager);
+	recycle_keep(stager->recycle, sandbox);
 }
 
 void

@@ -102,6 +102,13 @@ struct stager_config {
 int stager_new(const struct stager_config *config, struct region *region, struct slot *slot,
     struct cas *cas, struct stager **ret_stager, struct error_text *err);
 void stager_free(struct stager *stager);
+/*
+ * Another one of the same worker, for a sandbox beside that of the first (ahead.h): both have
+ * actions of their own, and keep finished sandboxes together.  Freed as a pair, in either order,
+ * the second may be NULL.
+ */
+int stager_new_second(struct stager *first, struct stager **ret_second, struct error_text *err);
+void stager_free_pair(struct stager *one, struct stager *other);
 
 int stage_compose(struct stager *stager, const struct stage_request *request,
     struct sandbox *sandbox, struct stage_report *ret_report, struct error_text *err);

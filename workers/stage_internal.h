@@ -55,6 +55,7 @@ struct stager {
 	size_t bind_count, bind_room;
 	uint64_t bind_us, overlay_us, image_us;
 	bool check_links, is_recycled;
+	bool is_second; /* of two; `recycle` is the first's */
 	struct recycle *recycle; /* NULL: nothing is kept */
 };
 

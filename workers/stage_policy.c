@@ -170,3 +170,14 @@ stage_planner_init(struct planner *planner, const struct stage_ways *ways,
 	    .cached_left = SLOT_LEASES - LEASES_SPARE,
 	};
 }
+
+bool
+stage_ahead_pays(
+    const struct host_config *config, const struct probe *probe, enum isolation isolation)
+{
+	struct stager_config stager = {.host = config, .probe = probe, .isolation = isolation};
+
+	if (config->stage_ahead != STAGE_AHEAD_AUTO)
+		return config->stage_ahead == STAGE_AHEAD_YES;
+	return choose_subtree(&stager, false, false) != SUBTREE_BIND;
+}

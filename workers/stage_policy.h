@@ -11,4 +11,8 @@
 /* By which ways cached trees are built. */
 void stage_build_policy(const struct probe *probe, struct place_policy *ret_policy);
 
+/* Composing sandboxes ahead is worth it, or asked for. */
+bool stage_ahead_pays(
+    const struct host_config *config, const struct probe *probe, enum isolation isolation);
+
 #endif

@@ -19,6 +19,7 @@ struct worker {
 	const struct worker_start *start;
 	struct channel *channel;
 	struct job_worker jobs;
+	struct ahead ahead;
 	char name[320]; /* for results: host name and slot */
 	uint64_t job; /* the running one's number */
 	bool lost; /* the supervisor is gone */
@@ -34,7 +35,7 @@ worker_number(const struct worker *worker)
 _Noreturn static void
 worker_exit(struct worker *worker)
 {
-	stager_free(worker->jobs.stager);
+	ahead_fini(&worker->ahead);
 	runner_free(worker->jobs.runner);
 	cas_close(worker->jobs.cas);
 	slot_retire(worker->start->region, worker->start->slot_number);
@@ -76,9 +77,12 @@ on_cancel_fd(void *arg)
 			cancelled = cancelled || message.cancel.job == worker->job;
 		else if (message.type == MSG_stop)
 			worker->asked_to_stop = true;
+		else if (message.type == MSG_ahead)
+			ahead_wish(&worker->ahead, &message.ahead);
 		else
 			rc = -EPROTO;
 	}
+	ahead_stage(&worker->ahead);
 	if (rc != 0 && rc != -EAGAIN)
 		worker->lost = true;
 	return cancelled || worker->lost;
@@ -129,7 +133,7 @@ worker_do(struct worker *worker, const struct msg_run *received)
 	/* The message's text dies with the next one read: a cancel, say. */
 	msg_text_copy(run.label, label, sizeof(label));
 	run.label = msg_text(label);
-	worker->job = run.job;
+	worker->job = worker->ahead.current = run.job;
 	slot_set_job(worker->jobs.slot, run.job);
 	slot_set_action(worker->jobs.slot, &run.action, label, (uint32_t)run.attempt);
 	setproctitle("worker %u: %s", worker_number(worker), label);
@@ -180,6 +184,8 @@ worker_loop(struct worker *worker)
 			fatalx("cannot read from the supervisor: %s", strerror(-rc));
 		if (message.type == MSG_run)
 			worker_do(worker, &message.run);
+		else if (message.type == MSG_ahead)
+			ahead_wish(&worker->ahead, &message.ahead);
 		else if (message.type == MSG_stop)
 			break;
 		else if (message.type != MSG_cancel) /* one that came too late is none */
@@ -222,6 +228,8 @@ worker_open(struct worker *worker)
 	jobs->cancel_fd = channel_fd(worker->channel);
 	jobs->cancelled = on_cancel_fd;
 	jobs->cancelled_arg = worker;
+	ahead_init(&worker->ahead, jobs);
+	jobs->ahead = &worker->ahead;
 }
 
 static void

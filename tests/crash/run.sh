@@ -23,6 +23,7 @@ flags="--workers 2 --cas-grace 0 --kill-grace 200"
 case $point in
 worker_result_stored) cacheless= ;;
 recycle_*) flags="$flags --workers 1 --isolation none" ;;
+ahead_*) flags="$flags --workers 1 --stage-ahead yes" ;;
 blob_evict*) flags="$flags --cas-size 1M" ;;
 evict_*) flags="$flags --index-entries 64 --index-bytes 1 --cas-size 1M" ;;
 esac
@@ -89,6 +90,20 @@ supervisor_*)
 	must_wait_for 10 gone "$host"
 	# shellcheck disable=SC2086
 	must_wait_for 10 all_gone $family
+	;;
+ahead_*)
+	# One that runs, and two that wait for it: the worker dies while the first runs, or when the
+	# second is about to.
+	start_doomed
+	ramet run --no-cache --input in -- /bin/sleep 0.5 &
+	sleeper=$!
+	act again &
+	again=$!
+	act first || fail "the action: $(cat errfirst)"
+	wait $again || fail "the other: $(cat erragain)"
+	wait $sleeper || fail "the one that ran"
+	check_out first
+	check_out again
 	;;
 *)
 	start_doomed
