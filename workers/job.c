@@ -278,6 +278,7 @@ execute(struct job *job)
 	request.bind_count = job->staged.bind_count;
 	request.image = job->staged.image;
 	request.overlay = job->staged.has_overlay ? &job->staged.overlay : NULL;
+	request.seal = job->staged.is_sealed ? &job->staged.seal : NULL;
 	request.cancel_fd = worker->cancel_fd;
 	request.cancelled = worker->cancelled;
 	request.cancelled_arg = worker->cancelled_arg;

@@ -232,9 +232,11 @@ choose_best(struct probe *probe)
 
 /* What a change of a finished sandbox's files is told by. */
 static void
-try_recycle(int dirfd, struct probe *probe)
+try_recycle(int dirfd, const char *path, struct probe *probe)
 {
-	way_says(&probe->ways[PLACE_RECYCLE], 0, "%s; where nothing can be bound",
+	probe->seals_inputs = probe_seal(dirfd, path);
+	way_says(&probe->ways[PLACE_RECYCLE], 0, "%s%s; where nothing can be bound",
+	    probe->seals_inputs ? "inputs are sealed; " : "",
 	    scan_clock_is_fine(dirfd) ? "ctime tells any two changes apart"
 				      : "ctime ticks: what was placed last is placed again");
 }
@@ -312,7 +314,7 @@ try_in_state(const struct host_config *config, struct probe *probe)
 		try_private(dirfd, probe);
 		try_clone(dirfd, probe);
 		try_names(dirfd, probe);
-		try_recycle(dirfd, probe);
+		try_recycle(dirfd, path, probe);
 		probe_mounts(dirfd, path, probe);
 	} else {
 		for (int way = 0; way < PLACE_WAY_COUNT; way++) {

@@ -29,6 +29,7 @@ struct probe {
 	enum isolation best_isolation;
 	bool case_insensitive;
 	bool clone_is_native; /* clonefile is the system's own and clones a directory in one call */
+	bool seals_inputs; /* a seal (seal.h) withstood a real try */
 	bool is_root;
 	struct cost_model costs;
 	char volume[32]; /* file system type of the state directory */

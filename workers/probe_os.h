@@ -18,6 +18,8 @@ void probe_explain_isolation(enum isolation isolation, int error, struct probe_w
 void probe_explain_overlay(const char *volume, struct probe_way *way);
 void probe_explain_reflink(const char *volume, struct probe_way *way);
 void probe_explain_image(const char *volume, struct probe_way *way);
+/* A seal over a directory of the probe's own, and a shell that tries to break it. */
+bool probe_seal(int dirfd, const char *path);
 bool probe_clone_is_native(void);
 
 /* Linux: own namespaces, for a process that ends with its trial; a plain user is root there. */

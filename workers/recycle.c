@@ -256,7 +256,7 @@ begin(struct recycle *recycle, const struct stage_ways *ways)
 	    .stager = recycle->stager,
 	    .ways = ways,
 	    .old = &recycle->old,
-	    .seals = config->uid_differs || config->seals_inputs,
+	    .seals = config->uid_differs || recycle->stager->is_sealed,
 	    .compares_ctime = !config->uid_differs,
 	    .fresh_ns = recycle->clock_is_fine ? INT64_MAX : (int64_t)clock_realtime_us() * 1000,
 	    .limit_ns = UINT64_MAX,

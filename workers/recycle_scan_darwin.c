@@ -1,6 +1,5 @@
 #include <sys/attr.h>
 #include <sys/stat.h>
-#include <sys/vnode.h>
 
 #include <errno.h>
 #include <string.h>
@@ -11,6 +10,9 @@
 #include "workers/recycle_scan.h"
 
 enum { BUFFER_BYTES = 64 << 10 };
+
+/* Kinds of objects, as <sys/vnode.h> has them, which not every cross compiler brings along. */
+enum { OBJECT_FILE = 1, OBJECT_DIRECTORY = 2, OBJECT_SYMLINK = 5 };
 
 static const struct attrlist asked = {
     .bitmapcount = ATTR_BIT_MAP_COUNT,
@@ -64,11 +66,11 @@ static uint32_t
 type_bits(fsobj_type_t type)
 {
 	switch (type) {
-	case VREG:
+	case OBJECT_FILE:
 		return S_IFREG;
-	case VDIR:
+	case OBJECT_DIRECTORY:
 		return S_IFDIR;
-	case VLNK:
+	case OBJECT_SYMLINK:
 		return S_IFLNK;
 	default:
 		return S_IFIFO; /* or a device, a socket: nothing that we place */

@@ -57,6 +57,7 @@ struct run_request {
 	size_t bind_count;
 	const char *image; /* NULL: none; relative to the state directory, where binds lie in it */
 	const struct stage_overlay *overlay; /* NULL: none; a sandbox can have one only once */
+	const struct seal *seal; /* NULL: none; else it is in force, or the action does not run */
 	uint64_t timeout_us; /* 0: none */
 	int cancel_fd; /* readable: look (see cancelled); -1 none */
 	bool (*cancelled)(void *arg); /* called when cancel_fd is readable; true: kill the action */

@@ -15,13 +15,19 @@
 #include <unistd.h>
 
 #include "workers/run_internal.h"
+#include "workers/seal.h"
 
 /*
  * No namespaces: an action is kept by a Seatbelt profile, its process group, and descent.  There is
  * no subreaper either, so the init notes the descendants it sees while it waits; one that leaves
  * its group and its parents between two looks is found by its working directory below the sandbox.
  */
-enum { LOOK_EVERY_MS = 50, SEEN_MAX = 4096, PASSES_MAX = 200, PROFILE_SIZE = 4 * PATH_MAX };
+enum {
+	LOOK_EVERY_MS = 50,
+	SEEN_MAX = 4096,
+	PASSES_MAX = 200,
+	PROFILE_SIZE = 8 * PATH_MAX + SEAL_RULES_SIZE
+};
 
 const unsigned run_os_maxrss_unit = 1;
 
@@ -141,31 +147,19 @@ run_os_drop_rights(const struct run_init *init)
 	return 0;
 }
 
-/* Quotes and backslashes cannot stand in a profile's string as they are. */
-static size_t
-profile_quote(char *to, size_t size, const char *text)
-{
-	size_t len = 0;
-
-	for (; *text != '\0' && len + 3 < size; text++) {
-		if (*text == '"' || *text == '\\')
-			to[len++] = '\\';
-		to[len++] = *text;
-	}
-	to[len] = '\0';
-	return len;
-}
-
 /* The host can be read and not written to; the state directory but for the sandbox is out of sight.
  */
-static void
+static int
 profile_make(const struct run_init *init, char *profile, size_t size)
 {
 	char state[2 * PATH_MAX], root[2 * PATH_MAX];
+	int len, rc = seal_quote(state, sizeof(state), init->runner->config->state_dir);
 
-	profile_quote(state, sizeof(state), init->runner->config->state_dir);
-	profile_quote(root, sizeof(root), init->root_path);
-	snprintf(profile, size,
+	if (rc == 0)
+		rc = seal_quote(root, sizeof(root), init->root_path);
+	if (rc != 0)
+		return rc;
+	len = snprintf(profile, size,
 	    "(version 1)(allow default)"
 	    "(deny file-write* (subpath \"/\"))"
 	    "(allow file-write* (subpath \"/private/tmp\") (subpath \"/private/var/folders\")"
@@ -177,6 +171,12 @@ profile_make(const struct run_init *init, char *profile, size_t size)
 	    init->runner->config->network_host
 		? ""
 		: "(deny network* (remote ip \"*:*\"))(allow network* (remote ip \"localhost:*\"))");
+	if (len < 0 || (size_t)len >= size)
+		return -E2BIG;
+	if (init->request->seal == NULL)
+		return 0;
+	/* Last: of two rules for one path the later one holds. */
+	return seal_rules(init->request->seal, init->root_path, profile + len, size - (size_t)len);
 }
 
 /* Through sandbox-exec, when the program is there: what is missing must fail as missing. */
@@ -187,6 +187,7 @@ run_os_exec(struct run_init *init, const char *path)
 	char *const *argv = init->request->argv;
 	size_t argc = 0;
 	char **wrapped;
+	int rc;
 
 	if (access(path, X_OK) != 0)
 		return -errno;
@@ -195,13 +196,17 @@ run_os_exec(struct run_init *init, const char *path)
 	wrapped = calloc(argc + 4, sizeof(*wrapped));
 	if (wrapped == NULL)
 		return -ENOMEM;
-	profile_make(init, profile, sizeof(profile));
+	rc = profile_make(init, profile, sizeof(profile));
+	if (rc != 0)
+		return rc;
 	wrapped[0] = strdup("sandbox-exec");
 	wrapped[1] = strdup("-p");
 	wrapped[2] = profile;
 	wrapped[3] = strdup(path);
 	memcpy(wrapped + 4, argv + 1, (argc > 0 ? argc - 1 : 0) * sizeof(*wrapped));
 	execve("/usr/bin/sandbox-exec", wrapped, init->request->env);
+	if (init->request->seal != NULL)
+		return -errno;
 	execve(path, argv, init->request->env);
 	return -errno;
 }

@@ -453,6 +453,9 @@ compose(struct stager *stager, const struct stage_request *request, const struct
 	start(stager, ways, without);
 	stager->planner.leave_unread = recycles && recycle_has_kept(stager->recycle);
 	int rc = plan(stager, request, &root, err);
+	stager->is_sealed = rc == 0 && recycles && stager->config.seals_inputs &&
+	    seal_of_plan(stager->arena, root, &report->seal);
+	report->is_sealed = stager->is_sealed;
 	if (rc == 0)
 		rc = use_kept(stager, ways, request, without, &root, sandbox, report, err);
 	stager->is_recycled = rc == 0;
@@ -566,7 +569,7 @@ stage_release(struct stager *stager, struct stage_report *report, struct error_t
 	if (report->image != NULL)
 		stager->mount_failures[PLACE_IMAGE] = 0;
 	give_back(stager);
-	report->has_overlay = false;
+	report->has_overlay = report->is_sealed = false;
 	report->image = NULL;
 	report->binds = NULL;
 	report->missing = NULL;

@@ -35,6 +35,7 @@
 #include "shm/slot.h"
 #include "workers/probe.h"
 #include "workers/sandbox.h"
+#include "workers/seal.h"
 
 enum { STAGE_BINDS_MAX = 512 };
 
@@ -84,6 +85,8 @@ struct stage_report {
 	const char *image; /* likewise: what binds in_image are in; NULL: none */
 	bool has_overlay;
 	struct stage_overlay overlay; /* likewise */
+	bool is_sealed; /* then the action must not run without the seal */
+	struct seal seal; /* likewise */
 	struct digest *missing; /* likewise */
 	size_t missing_count;
 };
@@ -96,7 +99,7 @@ struct stager_config {
 	enum isolation isolation;
 	uid_t action_uid; /* the uid actions of this worker run as */
 	bool uid_differs; /* from ours: links to the CAS are then safe in the spine */
-	bool seals_inputs; /* the runner keeps actions from stage_report.sealed (run.h) */
+	bool seals_inputs; /* what runs the actions keeps them from what stage_report.seal says */
 };
 
 int stager_new(const struct stager_config *config, struct region *region, struct slot *slot,

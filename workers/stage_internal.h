@@ -54,7 +54,7 @@ struct stager {
 	struct stage_bind *binds;
 	size_t bind_count, bind_room;
 	uint64_t bind_us, overlay_us, image_us;
-	bool check_links, is_recycled;
+	bool check_links, is_recycled, is_sealed;
 	bool is_second; /* of two; `recycle` is the first's */
 	struct recycle *recycle; /* NULL: nothing is kept */
 };

@@ -212,7 +212,8 @@ worker_open(struct worker *worker)
 	    .probe = start->probe,
 	    .isolation = start->isolation,
 	    .action_uid = jobs->action_uid,
-	    .uid_differs = jobs->action_uid != geteuid()};
+	    .uid_differs = jobs->action_uid != geteuid(),
+	    .seals_inputs = start->probe->seals_inputs};
 	struct error_text err;
 
 	/* First: nothing else may have made a thread by then. */

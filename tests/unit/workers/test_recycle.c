@@ -2,7 +2,8 @@
  * Recycled sandboxes against full placement: whatever the action before did in them, as far as its
  * rights go, the next one's tree is entry by entry what placing everything gives.
  *
- *   test_recycle vandal ROOT SEED UID   is that action: harms ROOT at random
+ *   test_recycle vandal ROOT SEED UID [PATH]...   is that action: harms ROOT at random, but
+ *                                                 for those paths, which are sealed
  */
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -23,7 +24,20 @@ enum { ACTION_UID = 58777, PATHS_MAX = 4096, REQUESTS = 5 };
 struct paths {
 	char *list[PATHS_MAX];
 	size_t count;
+	char **spared; /* NULL-terminated */
+	const char *root;
 };
+
+static bool
+is_spared(const struct paths *paths, const char *path)
+{
+	const char *below = path + strlen(paths->root) + 1;
+
+	for (char **spared = paths->spared; *spared != NULL; spared++)
+		if (strcmp(below, *spared) == 0)
+			return true;
+	return false;
+}
 
 static void
 collect_paths(struct paths *paths, const char *top)
@@ -37,6 +51,8 @@ collect_paths(struct paths *paths, const char *top)
 		    paths->count == PATHS_MAX)
 			continue;
 		snprintf(path, sizeof path, "%s/%s", top, entry->d_name);
+		if (is_spared(paths, path))
+			continue;
 		paths->list[paths->count++] = strdup(path);
 		if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode))
 			collect_paths(paths, path);
@@ -150,6 +166,8 @@ vandal(char **argv)
 	uint64_t seed = strtoull(argv[3], NULL, 10);
 	uid_t uid = (uid_t)atoi(argv[4]);
 
+	paths.root = argv[2];
+	paths.spared = argv + 5;
 	if (uid != geteuid() && (setgroups(0, NULL) != 0 || setgid(uid) != 0 || setuid(uid) != 0))
 		return 1;
 	collect_paths(&paths, argv[2]);
@@ -168,13 +186,19 @@ static void
 run_vandal(struct host *host, uint64_t seed, uid_t uid)
 {
 	char root[512], seed_text[32], uid_text[16];
-	char *argv[] = {self, (char *)"vandal", root, seed_text, uid_text, NULL};
+	const struct seal *seal = &host->report.seal;
+	char *argv[2 * SEAL_PATHS_MAX] = {self, (char *)"vandal", root, seed_text, uid_text, NULL};
+	size_t argc = 5;
 	int status;
 	pid_t pid;
 
 	snprintf(root, sizeof root, "%s/sandboxes/%s/root", host->dir, host->sandbox.name);
 	snprintf(seed_text, sizeof seed_text, "%llu", (unsigned long long)seed);
 	snprintf(uid_text, sizeof uid_text, "%u", (unsigned)uid);
+	for (size_t i = 0; host->report.is_sealed && i < seal->input_count; i++)
+		argv[argc++] = (char *)seal->inputs[i];
+	for (size_t i = 0; host->report.is_sealed && i < seal->holder_count; i++)
+		argv[argc++] = (char *)seal->holders[i];
 	assert_int_equal(posix_spawn(&pid, self, NULL, NULL, argv, environ), 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
@@ -279,7 +303,8 @@ host_count(struct host *host, const char *folder)
 }
 
 static struct stager *
-make_stager(struct host *host, struct host_config *config, enum engine engine, uid_t uid)
+make_stager(
+    struct host *host, struct host_config *config, enum engine engine, uid_t uid, bool seals)
 {
 	struct stager_config stager_config = {
 	    .host = config,
@@ -287,6 +312,7 @@ make_stager(struct host *host, struct host_config *config, enum engine engine, u
 	    .isolation = ISOLATION_NONE,
 	    .action_uid = uid,
 	    .uid_differs = uid != geteuid(),
+	    .seals_inputs = seals,
 	};
 	struct stager *stager;
 
@@ -419,16 +445,16 @@ finish_action(struct host *host, struct stager *recycler)
 }
 
 static void
-check_vandals(enum engine engine, uid_t uid, unsigned rounds, uint64_t seed)
+check_vandals(enum engine engine, uid_t uid, bool seals, unsigned rounds, uint64_t seed)
 {
 	static struct host host;
 	struct host_config with, without;
 
 	host_start(&host, "/dev/shm");
 	host.config.recycle = true;
-	struct stager *recycler = make_stager(&host, &with, engine, uid);
+	struct stager *recycler = make_stager(&host, &with, engine, uid, seals);
 	host.config.recycle = false;
-	struct stager *placer = make_stager(&host, &without, engine, uid);
+	struct stager *placer = make_stager(&host, &without, engine, uid, false);
 	struct digest root = make_root(&host, &seed);
 	for (unsigned i = 0; i < rounds; i++) {
 		uint64_t before = seed;
@@ -473,15 +499,15 @@ static void
 test_one_uid_by_copies(void **state)
 {
 	(void)state;
-	check_vandals(ENGINE_AUTO, geteuid(), 150, 1);
-	check_vandals(ENGINE_COPY, geteuid(), 100, 2);
+	check_vandals(ENGINE_AUTO, geteuid(), false, 150, 1);
+	check_vandals(ENGINE_COPY, geteuid(), false, 100, 2);
 }
 
 static void
 test_one_uid_by_clones(void **state)
 {
 	(void)state;
-	check_vandals(ENGINE_CLONEFILE, geteuid(), 150, 3);
+	check_vandals(ENGINE_CLONEFILE, geteuid(), false, 150, 3);
 }
 
 static void
@@ -490,7 +516,7 @@ test_own_uid_by_links(void **state)
 	(void)state;
 	if (geteuid() != 0)
 		skip();
-	check_vandals(ENGINE_AUTO, ACTION_UID, 200, 4);
+	check_vandals(ENGINE_AUTO, ACTION_UID, false, 200, 4);
 }
 
 static void
@@ -499,7 +525,34 @@ test_own_uid_by_clones(void **state)
 	(void)state;
 	if (geteuid() != 0)
 		skip();
-	check_vandals(ENGINE_CLONEFILE, ACTION_UID, 150, 5);
+	check_vandals(ENGINE_CLONEFILE, ACTION_UID, false, 150, 5);
+}
+
+/* As on a Mac, the seal kept by the vandal itself: what is sealed is not looked at. */
+static void
+test_sealed(void **state)
+{
+	(void)state;
+	check_vandals(ENGINE_CLONEFILE, geteuid(), true, 150, 7);
+	check_vandals(ENGINE_COPY, geteuid(), true, 100, 8);
+}
+
+static void
+test_seal_rules(void **state)
+{
+	static const char *inputs[] = {"in", "d/a \"b\""}, *holders[] = {"d"};
+	const struct seal seal = {
+	    .inputs = inputs, .input_count = 2, .holders = holders, .holder_count = 1};
+	char rules[512];
+
+	(void)state;
+	assert_int_equal(seal_rules(&seal, "/s\\r", rules, sizeof rules), 0);
+	assert_string_equal(rules,
+	    "(deny file-write* (subpath \"/s\\\\r/in\")(subpath \"/s\\\\r/d/a \\\"b\\\"\"))"
+	    "(deny file-link (subpath \"/s\\\\r/in\")(subpath \"/s\\\\r/d/a \\\"b\\\"\"))"
+	    "(deny file-write-unlink (literal \"/s\\\\r/d\"))");
+	for (size_t size = 1; size < strlen(rules); size += 7)
+		assert_int_equal(seal_rules(&seal, "/s\\r", (char[512]){0}, size), -E2BIG);
 }
 
 /* As on a volume whose clock ticks: files placed just before are not trusted. */
@@ -533,7 +586,7 @@ coarse(void)
 
 	host_start(&host, "/dev/shm");
 	host.config.recycle = true;
-	host.stager = make_stager(&host, &config, ENGINE_COPY, geteuid());
+	host.stager = make_stager(&host, &config, ENGINE_COPY, geteuid(), false);
 	struct digest root = make_root(&host, &seed);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(host_stage_root(&host, &root), 0);
@@ -555,13 +608,15 @@ main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_coarse_clock),
+	    cmocka_unit_test(test_seal_rules),
+	    cmocka_unit_test(test_sealed),
 	    cmocka_unit_test(test_one_uid_by_copies),
 	    cmocka_unit_test(test_one_uid_by_clones),
 	    cmocka_unit_test(test_own_uid_by_links),
 	    cmocka_unit_test(test_own_uid_by_clones),
 	};
 
-	if (argc == 5 && strcmp(argv[1], "vandal") == 0)
+	if (argc >= 5 && strcmp(argv[1], "vandal") == 0)
 		return vandal(argv);
 	if (argc == 2 && strcmp(argv[1], "coarse") == 0)
 		return coarse();
