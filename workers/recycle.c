@@ -230,14 +230,17 @@ recycle_free(struct recycle *recycle)
 int
 recycle_rest(struct recycle *recycle)
 {
-	uint32_t now_s = clock_realtime_s();
+	uint32_t now_s = clock_realtime_s(), limit_s = recycle->limits->unused_s;
+	int next_s = -1;
 
-	for (unsigned i = recycle->count; i-- > 0;)
-		if (now_s - recycle->kept[i].used_s >= recycle->limits->unused_s)
+	for (unsigned i = recycle->count; i-- > 0;) {
+		uint32_t unused_s = now_s - recycle->kept[i].used_s; /* large: the clock went back */
+		if (unused_s >= limit_s)
 			drop(recycle, i);
-	if (recycle->count == 0)
-		return -1;
-	return (int)recycle->limits->unused_s;
+		else if (next_s < 0 || (int)(limit_s - unused_s) < next_s)
+			next_s = (int)(limit_s - unused_s);
+	}
+	return next_s;
 }
 
 static struct recycling
@@ -416,7 +419,7 @@ recycle_try(struct recycle *recycle, const struct stage_ways *ways, const struct
 
 void
 recycle_note(struct recycle *recycle, const struct stage_ways *ways, const struct plan_node *root,
-    const struct sandbox *sandbox)
+    const struct sandbox *sandbox, uint64_t files)
 {
 	const struct want want = {.digest = root->digest, .node = root};
 	struct kept kept = {.digest = root->digest};
@@ -424,9 +427,8 @@ recycle_note(struct recycle *recycle, const struct stage_ways *ways, const struc
 	struct items items;
 
 	recycle_forget(recycle);
-	if (root->is_whole ||
-	    recycle->stager->placer.tally.files_all < recycle->limits->files_min ||
-	    make_folder(recycle) != 0)
+	if (root->is_whole || files < recycle->limits->files_min ||
+	    files > recycle->limits->entries || make_folder(recycle) != 0)
 		return;
 	struct recycling recycling = begin(recycle, ways);
 	int rc = scan_self(sandbox->rootfd, &kept.self, &kept.device);

@@ -72,7 +72,7 @@ int recycle_try(struct recycle *recycle, const struct stage_ways *ways,
     const struct plan_node *root, struct sandbox *sandbox, struct stage_report *report,
     struct error_text *err);
 void recycle_note(struct recycle *recycle, const struct stage_ways *ways,
-    const struct plan_node *root, const struct sandbox *sandbox);
+    const struct plan_node *root, const struct sandbox *sandbox, uint64_t files);
 void recycle_forget(struct recycle *recycle); /* what was noted */
 void recycle_keep(struct recycle *recycle, struct sandbox *sandbox);
 void recycle_drop_all(struct recycle *recycle);

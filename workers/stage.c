@@ -468,7 +468,7 @@ compose(struct stager *stager, const struct stage_request *request, const struct
 	if (rc == -ENOENT && report->missing_count == 0)
 		rc = tell_missing(stager, report, err);
 	if (rc == 0 && recycles)
-		recycle_note(stager->recycle, ways, root, sandbox);
+		recycle_note(stager->recycle, ways, root, sandbox, report->files_placed);
 out:
 	if (rc != 0)
 		give_back(stager);
