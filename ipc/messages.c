@@ -62,9 +62,9 @@ const char *const job_metric_names[METRIC_COUNT] = {"files_placed", "bytes_place
     "subtrees_placed", "directories_made", "subtrees_built", "queue_us", "load_us", "stage_us",
     "exec_us", "collect_us", "total_us", "max_rss", "user_us", "system_us", "output_files",
     "output_bytes", "fallbacks", "bind_files", "overlay_files", "image_files", "clonefile_files",
-    "reflink_files", "hardlink_files", "copy_files", "recycle_files", "bind_subtrees", "overlay_subtrees",
-    "image_subtrees", "clonefile_subtrees", "reflink_subtrees", "hardlink_subtrees",
-    "copy_subtrees", "recycle_subtrees"};
+    "reflink_files", "hardlink_files", "copy_files", "recycle_files", "bind_subtrees",
+    "overlay_subtrees", "image_subtrees", "clonefile_subtrees", "reflink_subtrees",
+    "hardlink_subtrees", "copy_subtrees", "recycle_subtrees"};
 
 static const struct message_info *
 message_info(uint64_t type)
