@@ -234,7 +234,8 @@ recycle_rest(struct recycle *recycle)
 	int next_s = -1;
 
 	for (unsigned i = recycle->count; i-- > 0;) {
-		uint32_t unused_s = now_s - recycle->kept[i].used_s; /* large: the clock went back */
+		uint32_t unused_s =
+		    now_s - recycle->kept[i].used_s; /* large: the clock went back */
 		if (unused_s >= limit_s)
 			drop(recycle, i);
 		else if (next_s < 0 || (int)(limit_s - unused_s) < next_s)
