@@ -530,31 +530,21 @@ index_wait(struct region *region, const struct digest *directory, uint64_t timeo
 	}
 }
 
-int
-index_evict_begin(
-    struct region *region, struct slot *slot, uint32_t entry, struct digest *ret_directory)
+/* A READY entry with a tree of its own, and its word; -ENOENT. */
+static int
+evict_find(
+    const struct region *region, uint32_t entry, struct layout_hot **ret_hot, uint64_t *ret_word)
 {
-	uint32_t number = slot_number(region, slot), generation;
 	struct layout_hot *hot = region_hot(region, entry);
 	uint64_t word;
 
 	if (hot == NULL)
 		return -ENOENT;
 	word = atom_load_seq(&hot->word);
-	generation = word_generation(word);
 	if (word_state(word) != INDEX_READY || atom_load_acquire(&hot->host) != entry)
 		return -ENOENT;
-	/* Cheap, and spares the pinned the flicker of LEAVING; the scan that counts is below. */
-	if (entry_leases(region, entry, generation) != 0)
-		return -EBUSY;
-	if (!atom_cas(&hot->word, &word, word_make(generation, number, INDEX_LEAVING)))
-		return -EBUSY;
-	if (entry_leases(region, entry, generation) != 0) {
-		atom_store_seq(&hot->word, word_make(generation, 0, INDEX_READY));
-		return -EBUSY;
-	}
-	atom_store_seq(&hot->word, word_make(generation, number, INDEX_LEAVING | WORD_CLEARED));
-	entry_key_read(hot, ret_directory);
+	*ret_hot = hot;
+	*ret_word = word;
 	return 0;
 }
 
@@ -571,11 +561,65 @@ evict_entry(struct region *region, struct slot *slot, uint32_t entry)
 	return hot;
 }
 
+int
+index_evict_hold(struct region *region, struct slot *slot, uint32_t entry)
+{
+	uint32_t number = slot_number(region, slot);
+	struct layout_hot *hot;
+	uint64_t word;
+	int rc = evict_find(region, entry, &hot, &word);
+
+	if (rc != 0)
+		return rc;
+	return atom_cas(&hot->word, &word, word_make(word_generation(word), number, INDEX_LEAVING))
+	    ? 0
+	    : -EBUSY;
+}
+
+int
+index_evict_settle(
+    struct region *region, struct slot *slot, uint32_t entry, struct digest *ret_directory)
+{
+	struct layout_hot *hot = evict_entry(region, slot, entry);
+	uint32_t generation = entry_generation(region, entry);
+
+	if (entry_leases(region, entry, generation) != 0)
+		return -EBUSY;
+	atom_store_seq(&hot->word,
+	    word_make(generation, slot_number(region, slot), INDEX_LEAVING | WORD_CLEARED));
+	entry_key_read(hot, ret_directory);
+	return 0;
+}
+
+int
+index_evict_begin(
+    struct region *region, struct slot *slot, uint32_t entry, struct digest *ret_directory)
+{
+	struct layout_hot *hot;
+	uint64_t word;
+	int rc = evict_find(region, entry, &hot, &word);
+
+	if (rc != 0)
+		return rc;
+	/* Cheap, and spares the pinned the flicker of LEAVING; the scan that counts is in settle.
+	 */
+	if (entry_leases(region, entry, word_generation(word)) != 0)
+		return -EBUSY;
+	rc = index_evict_hold(region, slot, entry);
+	if (rc != 0)
+		return rc;
+	rc = index_evict_settle(region, slot, entry, ret_directory);
+	if (rc != 0)
+		index_evict_cancel(region, slot, entry);
+	return rc;
+}
+
 void
 index_evict_finish(struct region *region, struct slot *slot, uint32_t entry)
 {
 	struct layout_hot *hot = evict_entry(region, slot, entry);
 
+	CHECK((atom_load_relaxed(&hot->word) & WORD_CLEARED) != 0);
 	word_change_counted(region, slot, entry,
 	    word_make(entry_generation(region, entry), 0, INDEX_ABSENT), UINT64_MAX,
 	    UINT64_C(0) - atom_load_acquire(&hot->bytes));

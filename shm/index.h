@@ -32,6 +32,8 @@
  *   -EBUSY                     -> pinned
  *   -ENOENT                    -> not READY, or no tree of its own (an inside entry goes with
  *                                 its host, and gives way where a bucket is full)
+ *   index_evict_hold() = 0     -> LEAVING though somebody may hold it still: nobody new can.
+ *                                 index_evict_settle() until it is 0; then as after begin
  *
  * Counted here: index_hits, _misses, _full, _torn, _trees, _bytes, trees_built, trees_build_us,
  * images_built, trees_evicted, trees_abandoned.  By the caller, who decides: index_waits, index_busy.
@@ -116,6 +118,14 @@ const char *index_folder(const struct digest *key); /* "trees" or "images" */
 char *index_tree_name(const struct digest *key, char *name);
 
 int index_evict_begin(
+    struct region *region, struct slot *slot, uint32_t entry, struct digest *ret_directory);
+/*
+ * For a tree that must not be given to anybody any more, in use or not.  settle: -EBUSY as long as
+ * pins from before are left; it may be asked at any interval, and index_evict_cancel() may come
+ * instead.  When the janitor ends, or dies, before that: READY again.
+ */
+int index_evict_hold(struct region *region, struct slot *slot, uint32_t entry);
+int index_evict_settle(
     struct region *region, struct slot *slot, uint32_t entry, struct digest *ret_directory);
 void index_evict_finish(struct region *region, struct slot *slot, uint32_t entry);
 void index_evict_cancel(struct region *region, struct slot *slot, uint32_t entry);

@@ -135,6 +135,20 @@ rule_claimer(const struct region *region, uint32_t bucket, char *text, size_t si
 	    bucket, claimer - 1);
 }
 
+/* A host that no new pin is given of keeps those it had (index_evict_hold). */
+static bool
+host_is_held(const struct region *region, const struct layout_hot *hot)
+{
+	const struct layout_hot *host = region_hot(region, atom_load_acquire(&hot->host));
+	uint64_t word;
+
+	if (host == NULL)
+		return false;
+	word = atom_load_seq(&host->word);
+	return word_state(word) == INDEX_LEAVING && (word & WORD_CLEARED) == 0 &&
+	    word_generation(word) == atom_load_acquire(&hot->host_generation);
+}
+
 static bool
 lease_is_sound(const struct region *region, uint64_t lease)
 {
@@ -147,7 +161,8 @@ lease_is_sound(const struct region *region, uint64_t lease)
 	if (word_generation(word) != lease_generation(lease))
 		return false;
 	if (word_state(word) == INDEX_READY)
-		return entry_host_stands(region, lease_entry(lease), word);
+		return entry_host_stands(region, lease_entry(lease), word) ||
+		    host_is_held(region, hot);
 	return word_state(word) == INDEX_BUILDING ||
 	    (word_state(word) == INDEX_LEAVING && (word & WORD_CLEARED) == 0);
 }

@@ -158,6 +158,32 @@ run_janitor(struct region *region, struct slot *slot, int arg)
 	}
 }
 
+/* A janitor that gives nobody the tree any more, whoever has it, and looks twice whether it is
+ * free. */
+static void
+run_holder(struct region *region, struct slot *slot, int arg)
+{
+	struct digest digest;
+
+	(void)arg;
+	for (uint32_t entry = 0; entry < INDEX_WAYS; entry++) {
+		int rc = index_evict_hold(region, slot, entry);
+
+		if (rc != 0)
+			continue;
+		for (int look = 0; look < 2; look++) {
+			rc = index_evict_settle(region, slot, entry, &digest);
+			if (rc == 0)
+				break;
+			explore_point();
+		}
+		if (rc == 0)
+			evict_done(region, slot, entry, &digest);
+		else
+			index_evict_cancel(region, slot, entry);
+	}
+}
+
 static void
 run_linker(struct region *region, struct slot *slot, int rounds)
 {
@@ -334,6 +360,10 @@ static const struct scenario scenarios[] = {
 	{run_pinner, TREE_B, W1}, {run_janitor, 0, J}),
     SCENARIO("pin inside, evict the host, displace", 2, 3, 0, prepare_inside,
 	{run_pinner, INNER, W0}, {run_worker, NEWCOMER, W1}, {run_janitor, 0, J}),
+    SCENARIO("two pin, hold", 2, 3, 0, prepare_tree, {run_pinner, TREE_B, W0},
+	{run_pinner, TREE_B, W1}, {run_holder, 0, J}),
+    SCENARIO("pin inside, hold the host, displace", 2, 3, 0, prepare_inside,
+	{run_pinner, INNER, W0}, {run_worker, NEWCOMER, W1}, {run_holder, 0, J}),
     SCENARIO("gate, two for one", 1, 5, 0, prepare_empty, {run_linker, 2, W0}, {run_linker, 2, W1}),
     SCENARIO("gate, three for one", 1, 3, 0, prepare_empty, {run_counted_linker, 1, W0},
 	{run_counted_linker, 1, W1}, {run_counted_linker, 1, W2}),
@@ -341,6 +371,8 @@ static const struct scenario scenarios[] = {
 	{run_counted_linker, 2, W1}, {run_counted_linker, 2, W2}),
     SCENARIO(
 	"death: pin, evict", 2, 3, 1, prepare_tree, {run_pinner, TREE_B, W0}, {run_janitor, 0, J}),
+    SCENARIO(
+	"death: pin, hold", 2, 3, 1, prepare_tree, {run_pinner, TREE_B, W0}, {run_holder, 0, J}),
     SCENARIO("death: two build one", 2, 2, 1, prepare_empty, {run_worker, TREE_B, W0},
 	{run_worker, TREE_B, W1}),
     SCENARIO("death: build, evict", 2, 2, 1, prepare_empty, {run_worker, TREE_B, W0},

@@ -166,6 +166,44 @@ test_inside(void **state)
 	index_unpin_all(f->region, slot);
 }
 
+/* Nobody gets it any more; who has it keeps it, and what lies inside it, until the last lets go. */
+static void
+test_hold(void **state)
+{
+	struct fixture *f = *state;
+	struct slot *slot = fixture_slot(f, 2), *janitor = fixture_slot(f, SLOT_JANITOR);
+	struct digest digest = test_digest(1, 1), inner = test_digest(2, 2), seen;
+	struct index_tree tree = {.files = 1, .bytes = 7};
+	struct index_pin host = test_publish(f->region, slot, &digest, 500), pin, again;
+	struct index_claim claim;
+
+	assert_int_equal(index_add_inside(f->region, slot, &host, &inner, "usr", &tree), 0);
+	assert_int_equal(index_pin(f->region, slot, &inner, &pin), 0);
+	assert_int_equal(index_evict_hold(f->region, janitor, pin.entry), -ENOENT);
+	assert_int_equal(index_evict_hold(f->region, janitor, host.entry), 0);
+	assert_int_equal(index_evict_hold(f->region, janitor, host.entry), -ENOENT);
+	assert_int_equal(index_pin(f->region, slot, &digest, &again), -ENOENT);
+	assert_int_equal(index_pin(f->region, slot, &inner, &again), -ENOENT);
+	assert_int_equal(index_claim(f->region, slot, &digest, &claim), -EAGAIN);
+	assert_int_equal(index_check(f->region, test_report, NULL), 0);
+	assert_int_equal(index_evict_settle(f->region, janitor, host.entry, &seen), -EBUSY);
+	index_unpin(f->region, slot, &host);
+	assert_int_equal(index_evict_settle(f->region, janitor, host.entry, &seen), -EBUSY);
+	/* A janitor that ends meanwhile leaves it as it was. */
+	slot_retire(f->region, SLOT_JANITOR);
+	janitor = fixture_slot(f, SLOT_JANITOR);
+	assert_int_equal(index_pin(f->region, slot, &digest, &again), 0);
+	index_unpin(f->region, slot, &again);
+	assert_int_equal(index_evict_hold(f->region, janitor, host.entry), 0);
+	index_unpin(f->region, slot, &pin);
+	assert_int_equal(index_evict_settle(f->region, janitor, host.entry, &seen), 0);
+	assert_true(digest_equal(&seen, &digest));
+	index_evict_finish(f->region, janitor, host.entry);
+	assert_int_equal(test_counter(f->region, COUNTER_index_trees), 0);
+	assert_int_equal(index_claim(f->region, slot, &digest, &claim), 0);
+	index_abandon(f->region, slot, &claim);
+}
+
 static void
 test_bucket_full(void **state)
 {
@@ -335,6 +373,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_abandon, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_evict, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_inside, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_hold, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_bucket_full, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_leases_run_out, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_resume, setup, teardown),
