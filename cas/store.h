@@ -102,4 +102,13 @@ int cas_mint(struct cas *cas, const struct digest *digest, bool executable);
 /* Out of the store with it: into trash/, both names. */
 void cas_drop(struct cas *cas, const struct digest *digest);
 
+/*
+ * Somebody may have written to it: bytes and modes of both names are looked at.  A name that is not
+ * as it should be is replaced by a fresh copy of one whose bytes are right (its twin, or itself
+ * where only the mode is wrong); where there is none, it goes into trash/.  Whoever links to the
+ * old inode keeps that.  -EROFS: it is damaged, and the handle only reads.
+ */
+enum cas_health { CAS_ABSENT, CAS_WHOLE, CAS_HEALED, CAS_DROPPED };
+int cas_heal(struct cas *cas, const struct digest *digest, enum cas_health *ret_health);
+
 #endif
