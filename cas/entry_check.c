@@ -164,7 +164,8 @@ check_tree(struct entry_checker *checker, int folder_fd, const char *name)
 
 	for (size_t i = 0; i < tree->inside_count; i++)
 		checker->list->insides[tree->first_inside + i].is_seen = false;
-	rc = tree_check(checker->tree_checker, folder_fd, name, &tree->directory);
+	rc = tree_check(checker->tree_checker, folder_fd, name, &tree->directory,
+	    (int64_t)(tree->published_us * 1000));
 	if (checker->failed != 0)
 		return checker->failed;
 	/* Where something is missing, on disk or in the store, nobody came by. */
@@ -238,6 +239,8 @@ look_once(struct entry_checker *checker, const struct entry_list *list,
 	int rc, fd;
 
 	entry_report_fini(report);
+	report->entry = tree->entry;
+	report->generation = tree->generation;
 	checker->list = list;
 	checker->tree = tree;
 	checker->report = report;

@@ -32,6 +32,7 @@ struct entry_inside {
 struct entry_tree {
 	uint32_t entry, generation;
 	struct digest directory;
+	uint64_t published_us;
 	size_t first_inside, inside_count; /* in the list's */
 };
 struct entry_list {
@@ -50,6 +51,7 @@ enum { ENTRY_FAULTS_KEPT = 8, ENTRY_FAULT_SIZE = 1400 };
 
 struct entry_report {
 	enum entry_verdict verdict;
+	uint32_t entry, generation; /* of what was looked at last */
 	unsigned fault_count; /* of the tree and of what the index says of it */
 	char faults[ENTRY_FAULTS_KEPT][ENTRY_FAULT_SIZE]; /* the first: "<path>: <what>" */
 	struct digest *damaged; /* blobs in the store that are not what their names say */

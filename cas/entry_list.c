@@ -17,8 +17,10 @@ tree_add(struct entry_list *list, uint32_t entry, const struct index_info *info)
 		list->trees = grown;
 		list->tree_room = room;
 	}
-	list->trees[list->tree_count++] = (struct entry_tree){
-	    .entry = entry, .generation = info->generation, .directory = info->directory};
+	list->trees[list->tree_count++] = (struct entry_tree){.entry = entry,
+	    .generation = info->generation,
+	    .directory = info->directory,
+	    .published_us = info->published_us};
 	return 0;
 }
 

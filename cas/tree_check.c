@@ -156,7 +156,7 @@ check_level_open(struct tree_checker *checker, const char *path, struct check_le
 		check_fault(&level, "", "this directory cannot be opened: %s", strerror(-rc));
 		return 1;
 	}
-	level.is_touched = file_mtime_ns(&st) > checker->named_ns;
+	level.is_touched = file_mtime_ns(&st) > checker->built_ns;
 	*ret_level = level;
 	return 0;
 }
@@ -401,14 +401,14 @@ top_open(struct tree_checker *checker, int dirfd, const char *name)
 		check_fault(&level, "", "%s", rc == -ENOENT ? "it is not there" : strerror(-rc));
 		return 1;
 	}
-	checker->named_ns = file_ctime_ns(&st);
 	check_mode_owner(&level, "", &st, check_directory_mode(&st));
 	return 0;
 }
 
 static void
-start(struct tree_checker *checker)
+start(struct tree_checker *checker, int64_t built_ns)
 {
+	checker->built_ns = built_ns;
 	checker->faults = 0;
 	checker->is_uncompared = false;
 	checker->ended = 0;
@@ -425,13 +425,13 @@ finish(struct tree_checker *checker)
 }
 
 int
-tree_check(
-    struct tree_checker *checker, int dirfd, const char *name, const struct digest *directory)
+tree_check(struct tree_checker *checker, int dirfd, const char *name,
+    const struct digest *directory, int64_t built_ns)
 {
 	struct check_pending item;
 	int rc;
 
-	start(checker);
+	start(checker, built_ns);
 	rc = top_open(checker, dirfd, name);
 	if (rc == 0)
 		rc = pending_push(checker, "", directory, 1);

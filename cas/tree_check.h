@@ -6,8 +6,8 @@
  * targets, times where the tree gives a file one; nothing missing, nothing more.  Deep: every
  * file's bytes too, each inode once.  Else a file's bytes are hashed where something speaks against
  * it:
- *   - it, its directory or (where it is no blob's) its inode was changed after the tree got its
- * name;
+ *   - since the tree was built its bytes, its directory or (where it is no blob's) its inode was
+ *     changed;
  *   - it has further links and is not the inode that the store has under its digest;
  *   - its size is not its digest's, or its blob is a suspect.
  * Times only say what is hashed, never what is wrong; who can set them can hide from all but deep.
@@ -67,9 +67,12 @@ struct tree_checker;
 int tree_checker_new(const struct tree_check_config *config, struct tree_checker **ret_checker);
 void tree_checker_free(struct tree_checker *checker);
 
-/* dirfd: the folder of the trees; its owner and root may own what is in them, nobody else. */
-int tree_check(
-    struct tree_checker *checker, int dirfd, const char *name, const struct digest *directory);
+/*
+ * dirfd: the folder of the trees; its owner and root may own what is in them, nobody else.
+ * built_ns: CLOCK_REALTIME when the tree was complete; what was changed later is looked at closely.
+ */
+int tree_check(struct tree_checker *checker, int dirfd, const char *name,
+    const struct digest *directory, int64_t built_ns);
 
 /* Of all trees so far. */
 const struct tree_check_stats *tree_checker_stats(const struct tree_checker *checker);

@@ -37,11 +37,11 @@ must_hash(const struct check_level *level, const struct digest *digest, bool exe
 	const struct tree_checker *checker = level->checker;
 
 	if (checker->config.deep || level->is_touched || st->st_size != digest->size_bytes ||
-	    file_mtime_ns(st) > checker->named_ns || is_suspect(checker, digest))
+	    file_mtime_ns(st) > checker->built_ns || is_suspect(checker, digest))
 		return true;
 	/* What has one name alone was made with the tree, and not touched since. */
 	if (st->st_nlink == 1)
-		return file_ctime_ns(st) > checker->named_ns;
+		return file_ctime_ns(st) > checker->built_ns;
 	return !is_blob_inode(checker, digest, executable, st);
 }
 

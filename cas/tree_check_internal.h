@@ -31,7 +31,7 @@ struct tree_checker {
 	/* Of the tree that is being checked. */
 	int top_fd;
 	uid_t owner;
-	int64_t named_ns; /* when it got its name: its top's last change */
+	int64_t built_ns;
 	unsigned faults;
 	bool is_uncompared;
 	int ended; /* what `pause` said, 0: nothing yet */
@@ -42,7 +42,7 @@ struct check_level {
 	struct tree_checker *checker;
 	const char *path;
 	int fd;
-	bool is_touched; /* since the tree got its name */
+	bool is_touched; /* since the tree was built */
 };
 
 int check_pause(struct tree_checker *checker);

@@ -69,3 +69,14 @@ counters_read(const struct region *region, uint64_t *values)
 		}
 	}
 }
+
+uint64_t
+counter_sum(const struct region *region, enum counter counter)
+{
+	uint64_t sum = 0;
+
+	CHECK((unsigned)counter < COUNTER_COUNT && counter_table[counter].kind != COUNTER_MAX);
+	for (uint32_t n = 0; n < SLOT_COUNT_MAX; n++)
+		sum += atom_load_relaxed(&slot_at_const(region, n)->counters[counter]);
+	return sum;
+}

@@ -74,5 +74,7 @@ void counter_stage_time(struct slot *slot, enum place_way way, uint64_t us);
 
 /* Sums (or takes the maximum of) all slots; values has COUNTER_COUNT places. */
 void counters_read(const struct region *region, uint64_t *values);
+/* The sum of one alone. */
+uint64_t counter_sum(const struct region *region, enum counter counter);
 
 #endif

@@ -451,6 +451,7 @@ index_publish(struct region *region, struct slot *slot, const struct index_claim
 
 	claim_check(region, slot, claim);
 	entry_write_tree(hot, tree);
+	atom_store_release(&hot->published_us, clock_realtime_us());
 	atom_store_relaxed(&hot->last_used_s, clock_realtime_s());
 	word_change_counted(region, slot, claim->entry,
 	    word_make(entry_generation(region, claim->entry), 0, INDEX_READY), 1, tree->bytes);

@@ -148,6 +148,8 @@ struct index_info {
 	uint32_t pins; /* lease cells that name it now */
 	uint32_t generation;
 	uint32_t last_used_s;
+	uint64_t
+	    published_us; /* CLOCK_REALTIME: what was changed since then nobody of ours changed */
 	uint64_t hits; /* exact up to 64, an estimate beyond */
 };
 /* 0; -ENOENT: ABSENT, or an inside entry whose host has gone; -EAGAIN: torn. */

@@ -208,6 +208,7 @@ read_once(const struct region *region, uint32_t entry, struct index_info *info)
 	entry_read_tree(hot, &info->tree);
 	if (info->inside)
 		entry_read_path(region, entry, info->path);
+	info->published_us = atom_load_acquire(&hot->published_us);
 	info->last_used_s = atom_load_relaxed(&hot->last_used_s);
 	info->hits = atom_load_relaxed(&region->cold[entry].hits);
 	/* A host on its way out, or another one in its place, is no host; and then the key read

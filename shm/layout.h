@@ -175,6 +175,7 @@ struct layout_hot {
 	shared_u64 bytes;
 	shared_u64 private_bytes;
 	shared_u32 build_us;
+	shared_u64 published_us; /* CLOCK_REALTIME */
 };
 
 struct layout_cold {

@@ -41,8 +41,9 @@ region_fingerprint(void)
 	    offsetof(struct slot, wanted_done), offsetof(struct slot, counters),
 	    offsetof(struct layout_gate, cells), offsetof(struct layout_head, claimer),
 	    offsetof(struct layout_hot, key), offsetof(struct layout_hot, host),
-	    offsetof(struct layout_hot, bytes), offsetof(struct layout_cold, path), SLOT_COUNT_MAX,
-	    SLOT_LEASES, LINK_CAP_MAX, INDEX_WAYS, INDEX_PATH_SIZE, COUNTER_COUNT, WORD_CLEARED};
+	    offsetof(struct layout_hot, bytes), offsetof(struct layout_hot, published_us),
+	    offsetof(struct layout_cold, path), SLOT_COUNT_MAX, SLOT_LEASES, LINK_CAP_MAX,
+	    INDEX_WAYS, INDEX_PATH_SIZE, COUNTER_COUNT, WORD_CLEARED};
 	uint64_t hash = hash_bytes(UINT64_C(0xcbf29ce484222325), facts, sizeof(facts));
 
 	for (int c = 0; c < COUNTER_COUNT; c++) {

@@ -38,9 +38,10 @@ check_with(struct fixture *f, const struct digest *digest, bool deep,
 	assert_int_equal(cas_open(f->state_fd, false, &cas, NULL), 0);
 	config.cas = cas;
 	assert_int_equal(tree_checker_new(&config, &checker), 0);
-	rc = tree_check(checker, trees, index_tree_name(digest, name), digest);
+	index_tree_name(digest, name);
+	rc = tree_check(checker, trees, name, digest, fixture_built_ns);
 	/* A checker is good for more than one. */
-	assert_int_equal(tree_check(checker, trees, name, digest), rc);
+	assert_int_equal(tree_check(checker, trees, name, digest, fixture_built_ns), rc);
 	assert_int_equal(ret_said->count % 2, 0);
 	if (ret_stats != NULL)
 		*ret_stats = *tree_checker_stats(checker);
@@ -186,6 +187,14 @@ swapped(struct fixture *f, int at)
 	assert_int_equal(renameat(at, "sub/three", at, "sub/two"), 0);
 }
 
+/* In the top itself: the tree's own time changes with it. */
+static void
+other_inode_at_the_top(struct fixture *f, int at)
+{
+	assert_int_equal(unlinkat(at, "same", 0), 0);
+	file_write(at, "same", "BYTES 1", 7, 0444);
+}
+
 static void
 not_empty(struct fixture *f, int at)
 {
@@ -219,6 +228,7 @@ static const struct spoiling {
     {other_bytes_hidden, "sub/two: its bytes are not its digest's", ONLY_DEEP},
     {longer, "sub/two: its bytes are not its digest's", BOTH},
     {other_inode, "sub/tool: its bytes are not its digest's\n", BOTH},
+    {other_inode_at_the_top, "same: its bytes are not its digest's\n", BOTH},
     {writable_file, "sub/one: its mode is 0644, not 0444\n", BOTH},
     {not_executable, "sub/tool: its mode is 0444, not 0555\n", BOTH},
     {open_directory, "sub/deep: its mode is 0777, not 0755\n", BOTH},
@@ -502,9 +512,11 @@ test_it_can_be_stopped(void **state)
 	place_tree_of(f, &digests.top, false);
 	assert_int_equal(tree_checker_new(&config, &checker), 0);
 	index_tree_name(&digests.top, name);
-	assert_int_equal(tree_check(checker, trees, name, &digests.top), -ECONNRESET);
+	assert_int_equal(
+	    tree_check(checker, trees, name, &digests.top, fixture_built_ns), -ECONNRESET);
 	assert_int_equal(calls, 2);
-	assert_int_equal(tree_check(checker, trees, name, &digests.top), TREE_WHOLE);
+	assert_int_equal(
+	    tree_check(checker, trees, name, &digests.top, fixture_built_ns), TREE_WHOLE);
 	tree_checker_free(checker);
 	close(trees);
 }

@@ -3,6 +3,7 @@
 #define TESTS_TREE_FIXTURE_H
 
 #include "cas/directory.h"
+#include "cas/file_times.h"
 #include "shm/index.h"
 #include "tests/unit/cas/cas_fixture.h"
 
@@ -149,8 +150,11 @@ trees_open(struct fixture *f)
 	return fd;
 }
 
-/* Until what is changed from now on has another time than what was there. */
-static inline void
+/* When the last tree was complete. */
+static int64_t fixture_built_ns;
+
+/* Until what is changed from now on has another time than what was there, which it returns. */
+static inline int64_t
 time_pass(struct fixture *f)
 {
 	struct stat before, st;
@@ -162,6 +166,7 @@ time_pass(struct fixture *f)
 		assert_int_equal(fstatat(f->dirfd, "clock", &st, 0), 0);
 	} while (st.st_mtim.tv_sec == before.st_mtim.tv_sec &&
 	    st.st_mtim.tv_nsec == before.st_mtim.tv_nsec);
+	return file_mtime_ns(&before);
 }
 
 /* Under its name, replacing what has it. */
@@ -178,9 +183,8 @@ place_tree_of(struct fixture *f, const struct digest *digest, bool copies)
 	fd = openat(trees, "building", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	place_level(f, fd, digest, copies);
 	close(fd);
-	time_pass(f);
 	assert_int_equal(renameat(trees, "building", trees, name), 0);
-	time_pass(f);
+	fixture_built_ns = time_pass(f);
 	close(trees);
 }
 
