@@ -172,7 +172,6 @@ clean_entries(struct janitor *janitor)
 	uint32_t count = region_entry_count(janitor->region), entry;
 	char path[8 + DIGEST_TEXT_SIZE], name[DIGEST_TEXT_SIZE];
 	struct index_info info;
-	struct digest directory;
 	struct stat st;
 
 	for (entry = 0; entry < count; entry++) {
@@ -184,10 +183,7 @@ clean_entries(struct janitor *janitor)
 		if (fstatat(janitor->config->state_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
 		    errno != ENOENT)
 			continue;
-		if (index_evict_begin(janitor->region, janitor->slot, entry, &directory) != 0)
-			continue; /* in use, or gone since */
-		index_evict_finish(janitor->region, janitor->slot, entry);
-		log_warn("%s: not there any more: its entry goes, it will be built again", path);
+		tree_condemn(janitor, entry, &info.directory, "it is not there any more");
 	}
 	return janitor_attend(janitor);
 }

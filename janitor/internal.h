@@ -19,6 +19,13 @@
 #include "shm/slot.h"
 #include "workers/probe.h"
 
+/* A damaged tree on its way out: LEAVING, and nobody gets it any more. */
+struct condemned {
+	uint32_t entry;
+	struct digest directory;
+	bool is_cleared; /* nobody has it, either */
+};
+
 struct janitor {
 	const struct host_config *config;
 	struct region *region;
@@ -33,6 +40,11 @@ struct janitor {
 	uint64_t scanned_us; /* of the last look at all index entries */
 	bool said_full, said_stuck, said_volume;
 	bool trash_stays; /* something in it could not be deleted */
+	struct condemned *condemned; /* malloc'ed */
+	size_t condemned_count, condemned_room;
+	bool suspects_left; /* notes that could not be worked off yet */
+	int suspects_error; /* why, as said last */
+	uint32_t scrub_entry; /* the next one to look at */
 	bool letting_go; /* a sandbox was on its way into the trash before it was looked at */
 	int again_ms; /* -1: sleeps until somebody says something */
 };
@@ -68,6 +80,20 @@ int clean_sandboxes(struct janitor *janitor);
 int clean_trees(struct janitor *janitor);
 /* READY entries whose tree somebody took away: they go, so that the tree is built again. */
 int clean_entries(struct janitor *janitor);
+
+/*
+ * condemn.c: a tree that must not be given to anybody any more.  Into the trash at once, or as soon
+ * as nobody has it; a note of it outlives us.  `why` is for the log.
+ */
+void tree_condemn(
+    struct janitor *janitor, uint32_t entry, const struct digest *directory, const char *why);
+bool tree_is_condemned(const struct janitor *janitor, const struct digest *directory);
+void condemned_settle(struct janitor *janitor); /* those that are free by now go */
+
+/* suspects.c: what notes name (cas/suspect.h), looked at and believed only then. */
+int suspects_look(struct janitor *janitor);
+/* The next tree of the index, unasked and quickly: one at each call. */
+int suspects_scrub(struct janitor *janitor);
 
 /* store.c: the blobs. */
 int store_evict(struct janitor *janitor);

@@ -137,7 +137,10 @@ janitor_sweep(struct janitor *janitor)
 	/* Before the trash: what comes there after we have looked is still on its way now. */
 	janitor->letting_go = is_letting_go(janitor);
 	setproctitle("janitor: sweeping");
-	if (round)
+	/* Wrong bytes before all else, but for a full disk. */
+	if (!janitor->pressed)
+		rc = suspects_look(janitor);
+	if (rc == 0 && round)
 		rc = clean_sandboxes(janitor);
 	if (rc == 0 && round)
 		rc = clean_trees(janitor);
@@ -155,6 +158,10 @@ janitor_sweep(struct janitor *janitor)
 		rc = store_evict(janitor);
 	if (rc == 0 && round)
 		rc = store_clean(janitor);
+	if (rc == 0 && janitor->pressed)
+		rc = suspects_look(janitor);
+	else if (rc == 0 && round)
+		rc = suspects_scrub(janitor);
 	setproctitle("janitor");
 	return rc;
 }
@@ -163,7 +170,8 @@ janitor_sweep(struct janitor *janitor)
 static void
 choose_when(struct janitor *janitor)
 {
-	if (!janitor->trash_stays && !janitor->letting_go)
+	if (!janitor->trash_stays && !janitor->letting_go && !janitor->suspects_left &&
+	    janitor->condemned_count == 0)
 		janitor->again_ms = -1;
 	else if (janitor->again_ms < 0)
 		janitor->again_ms = AGAIN_MS_FIRST;
@@ -172,7 +180,7 @@ choose_when(struct janitor *janitor)
 }
 
 static int
-janitor_start(struct janitor *janitor)
+janitor_start(struct janitor *janitor, bool is_first)
 {
 	struct message message = {.type = MSG_ready};
 	int rc;
@@ -183,6 +191,8 @@ janitor_start(struct janitor *janitor)
 		rc = clean_entries(janitor);
 	if (rc == 0)
 		rc = store_verify(janitor);
+	if (rc == 0 && is_first)
+		rc = suspects_look(janitor);
 	if (rc != 0)
 		return rc;
 	message.ready.pid = (uint64_t)getpid();
@@ -226,12 +236,13 @@ janitor_main(const struct janitor_start *start)
 		fatalx("socket: %s", strerror(-rc));
 	if (cas_open(start->config->state_fd, true, &janitor.cas, &err) != 0)
 		fatalx("%s", err.text);
-	rc = janitor_start(&janitor);
+	rc = janitor_start(&janitor, start->is_first);
 	if (rc == 0)
 		rc = janitor_loop(&janitor);
 	else if (rc != -ECONNRESET && rc != -EPIPE)
 		fatalx("start: %s", strerror(-rc));
 	cas_close(janitor.cas);
+	free(janitor.condemned);
 	slot_retire(start->region, SLOT_JANITOR);
 	_exit(rc == -EPROTO);
 }

@@ -143,6 +143,7 @@ child_run(struct child *child, int fd, pid_t parent)
 		    .probe = &host->probe,
 		    .region = host->region,
 		    .socket_fd = fd,
+		    .is_first = !host->trusted,
 		});
 	}
 	worker_main(&(struct worker_start){

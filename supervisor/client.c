@@ -180,6 +180,15 @@ on_stop(struct client *client, const struct message *message)
 	return 0;
 }
 
+/* There is something in suspect/ for the janitor. */
+static int
+on_sweep(struct client *client, const struct message *message)
+{
+	control_sweep(client->host, false);
+	agree(client, message->seq, "the janitor is told");
+	return 0;
+}
+
 static int
 on_message(void *arg, const struct message *message)
 {
@@ -199,6 +208,8 @@ on_message(void *arg, const struct message *message)
 		return on_resize(client, message);
 	case MSG_stop:
 		return on_stop(client, message);
+	case MSG_sweep:
+		return on_sweep(client, message);
 	default:
 		return -EPROTO;
 	}

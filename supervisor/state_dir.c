@@ -25,6 +25,7 @@ static const struct {
     {"recycled", 0700},
     {"trash", 0700},
     {"ingest", 0700},
+    {"suspect", 0700},
 };
 
 static int

@@ -2,7 +2,7 @@
  * The state directory: made, laid out, and locked, so that it has one host at a time.
  *
  * Supervisor, at start.  state_dir_open makes the directory and its folders (cas ac trees images
- * sandboxes trash ingest) and fills host->state_dir (absolute, no symlink in it) and
+ * sandboxes trash ingest suspect) and fills host->state_dir (absolute, no symlink in it) and
  * host->state_fd. state_dir_lock takes the lock, which is the pid file: held until the process
  * ends, however it ends.  The caller writes its pid into it once it has forked for the last time.
  *

@@ -14,6 +14,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "cas/store.h"
+#include "cas/suspect.h"
 #include "ipc/peer.h"
 #include "supervisor/client.h"
 #include "supervisor/gateway.h"
@@ -100,11 +101,33 @@ prepare_store(struct supervisor *host, struct error_text *err)
 }
 
 static int
+on_suspect(void *arg, enum suspect_kind kind, const struct digest *digest)
+{
+	return 1;
+}
+
+/* What the janitor has to look at before the first action runs. */
+static void
+look_for_doubts(struct supervisor *host)
+{
+	int state_fd = host->config->state_fd;
+	struct stat st;
+
+	if (fstatat(state_fd, "verify", &st, 0) == 0) {
+		host->verifying = true;
+		log_warn("blobs are verified before the first action runs");
+	}
+	if (suspect_each(state_fd, on_suspect, NULL) != 0) {
+		host->verifying = true;
+		log_warn("suspected trees are looked at before the first action runs");
+	}
+}
+
+static int
 prepare_region(struct supervisor *host, uint32_t last_start_s, struct error_text *err)
 {
 	enum region_origin origin = REGION_CREATED;
 	struct error_text why = {""};
-	struct stat st;
 	int rc;
 
 	rc = open_region(host, &origin, &why);
@@ -121,9 +144,7 @@ prepare_region(struct supervisor *host, uint32_t last_start_s, struct error_text
 		return rc;
 	region_mark_begun(host->region);
 	log_info("index: %s", origin == REGION_WARM ? "warm" : "new");
-	host->verifying = fstatat(host->config->state_fd, "verify", &st, 0) == 0;
-	if (host->verifying)
-		log_warn("blobs are verified before the first action runs");
+	look_for_doubts(host);
 	host->slot = slot_at(host->region, SLOT_SUPERVISOR);
 	slot_assign(host->region, SLOT_SUPERVISOR);
 	slot_activate(host->region, SLOT_SUPERVISOR, getpid());

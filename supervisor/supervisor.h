@@ -52,7 +52,7 @@ struct supervisor {
 	char *gateway_program;
 	unsigned deaths_before_ready;
 	bool trusted; /* the janitor has looked once: index and store hold what they say */
-	bool verifying; /* and before that it verifies blobs, which may take its time */
+	bool verifying; /* and before that it looks at blobs or trees, which may take its time */
 
 	struct client_list clients;
 	unsigned client_count;

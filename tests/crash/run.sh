@@ -57,6 +57,15 @@ fill() {
 
 # Only the host is to die of it, and only at work: not the client, nor what the host tries at start
 # (the file that says "once" cannot be made before its directory exists).
+# Somebody writes to a blob, in place: it goes, and the trees that link to it.
+spoil_blob() {
+	spoilt_hash=$(echo "deep 2" | sha256sum | cut -c1-64)
+	spoilt=$RAMET_STATE/cas/$(echo "$spoilt_hash" | cut -c1-2)/$spoilt_hash
+	chmod 644 "$spoilt"
+	printf DEEP | dd of="$spoilt" conv=notrunc 2>/dev/null
+	chmod 444 "$spoilt"
+}
+
 start_doomed() {
 	# shellcheck disable=SC2086
 	RAMET_CRASH=$point RAMET_CRASH_ONCE=$hit start_host $flags
@@ -128,6 +137,16 @@ recycle_installed)
 	check_out again
 	must_wait_for 30 was_hit
 	must_wait_for 10 counter_at_least slot_repairs 1
+	;;
+suspect_*)
+	spoil_blob
+	check_finds --deep
+	must_wait_for 30 was_hit
+	must_wait_for 20 counter_at_least janitor_restarts 1
+	must_wait_for 20 no_suspects
+	counter_at_least trees_damaged 1 || fail "no tree was found damaged"
+	[ ! -e "$spoilt" ] || fail "the spoilt blob is still there"
+	ramet index check --deep >out || fail "afterwards: $(cat out)"
 	;;
 *)
 	must_wait_for 30 was_hit

@@ -188,6 +188,14 @@ check_idle() {
 	check_cas
 }
 
+# The check must find something; what it says is in ./out.
+check_finds() { # flags and arguments of ramet index check
+	finds_rc=0
+	ramet index check "$@" >out 2>err || finds_rc=$?
+	[ "$finds_rc" -eq 1 ] || fail "ramet index check $*: exit $finds_rc: $(cat out err)"
+}
+no_suspects() { [ -z "$(ls -A "$RAMET_STATE/suspect")" ]; }
+
 # A small input tree: nested, shared and empty directories, modes, a symlink, an empty file.
 make_input() { # directory
 	mkdir -p "$1/src/deep/er" "$1/same1" "$1/same2" "$1/empty"

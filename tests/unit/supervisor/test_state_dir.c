@@ -31,7 +31,7 @@ static void
 the_layout_is_made_and_the_path_is_real(void **state)
 {
 	static const char *const folders[] = {
-	    "cas", "ac", "trees", "images", "sandboxes", "trash", "ingest"};
+	    "cas", "ac", "trees", "images", "sandboxes", "trash", "ingest", "suspect"};
 	struct host_config host = {.state_fd = -1}, again = {.state_fd = -1};
 	struct error_text err = {""};
 	char expected[PATH_MAX + 64];
