@@ -52,6 +52,7 @@ placer_start(struct placer *placer)
 	memset(&placer->tally, 0, sizeof placer->tally);
 	placer->now_s = clock_realtime_s();
 	placer->link_count = 0;
+	placer->changed_before = placer_changed_blobs(placer);
 	placer->path[0] = '\0';
 	placer->failed = "";
 }
@@ -185,7 +186,8 @@ place_hardlink(struct placer *placer, const struct place_policy *policy, int dir
 			rc = link_once(placer, dirfd, source);
 	}
 	if (rc == 0 && policy->record)
-		rc = placer_record_link(placer, &source->digest, source->executable);
+		rc = placer_record_link(
+		    placer, dirfd, source->name, &source->digest, source->executable);
 	return rc;
 }
 

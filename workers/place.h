@@ -60,6 +60,7 @@ struct placer {
 	struct place_tally tally;
 	struct placed_link *links; /* recorded, malloc'ed */
 	size_t link_count, link_room;
+	uint64_t changed_before; /* blobs found changed on this host when the action began */
 	char path[PLACE_PATH_SIZE]; /* of what failed, built from its end while unwinding */
 	const char *failed; /* what was tried */
 	uint64_t said[PLACE_WAY_COUNT]; /* errnos of each way already logged, a bit each */
@@ -102,8 +103,16 @@ int placer_error(const struct placer *placer, int rc, const char *where, struct 
 void placer_fell_back(struct placer *placer, enum place_way way, int error, const char *then);
 bool place_may_fall_back(int error);
 
-/* Blobs linked by this action that no longer hold their bytes: dropped; -EBADMSG and words. */
+/*
+ * Blobs linked by this action that are no longer what their digests say: noted as suspects, then
+ * made anew from a good copy or dropped; -EBADMSG and words.  The same where another action was
+ * found to have changed one while ours had it.
+ */
 int placer_check_links(struct placer *placer, struct error_text *err);
-int placer_record_link(struct placer *placer, const struct digest *digest, bool executable);
+/* What was just linked as `name` in dirfd. */
+int placer_record_link(struct placer *placer, int dirfd, const char *name,
+    const struct digest *digest, bool executable);
+/* Grows whenever somebody on this host finds a blob changed, before the store is. */
+uint64_t placer_changed_blobs(const struct placer *placer);
 
 #endif

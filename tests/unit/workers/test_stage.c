@@ -4,6 +4,7 @@
 
 #include <sched.h>
 
+#include "cas/suspect.h"
 #include "tests/cmocka_wrap.h"
 #include "tests/unit/workers/stage_host.h"
 
@@ -538,6 +539,22 @@ test_node_properties(void **state)
 	release_ok(host);
 }
 
+static void
+write_into(struct host *host, const char *path, const char *bytes)
+{
+	assert_int_equal(fchmodat(host->sandbox.rootfd, path, 0644, 0), 0);
+	int fd = openat(host->sandbox.rootfd, path, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(write(fd, bytes, strlen(bytes)), strlen(bytes));
+	assert_int_equal(fchmod(fd, 0444), 0);
+	close(fd);
+}
+
+static uint64_t
+count_of(struct host *host, enum counter counter)
+{
+	return counter_sum(host->region, counter);
+}
+
 /* Forced links where the action has our uid: what it wrote into is found, and dropped. */
 static void
 test_forced_links_are_checked(void **state)
@@ -548,18 +565,71 @@ test_forced_links_are_checked(void **state)
 	host_stager(host, ENGINE_HARDLINK, ISOLATION_NONE, geteuid());
 	stage_ok(host, &root);
 	release_ok(host);
-	stage_ok(host, &root);
-	assert_int_equal(fchmodat(host->sandbox.rootfd, "a/x", 0644, 0), 0);
-	int fd = openat(host->sandbox.rootfd, "a/x", O_WRONLY | O_CLOEXEC);
-	assert_int_equal(write(fd, "EX", 2), 2);
-	assert_int_equal(fchmod(fd, 0444), 0);
-	close(fd);
-	assert_int_equal(host_release(host), -EBADMSG);
 	assert_int_equal(hash_bytes("ex", 2, &changed), 0);
+	stage_ok(host, &root);
+	write_into(host, "a/x", "EX");
+	assert_int_equal(host_release(host), -EBADMSG);
 	assert_int_equal(cas_has(host->cas, &changed), 0);
+	assert_true(suspect_is_noted(host->config.state_fd, SUSPECT_BLOB, &changed));
+	assert_int_equal(count_of(host, COUNTER_inputs_changed), 1);
+	assert_int_equal(count_of(host, COUNTER_cas_corrupt), 1);
 	assert_int_equal(host_stage_root(host, &root), -ENOENT);
 	assert_int_equal(host->report.missing_count, 1);
 	assert_true(digest_equal(&host->report.missing[0], &changed));
+	release_ok(host);
+}
+
+/* With a good copy beside it the blob is made anew, and the next action sees what was put in. */
+static void
+test_forced_links_are_healed(void **state)
+{
+	struct host *host = *state;
+	struct digest root = small_tree(host), changed;
+	bool made;
+
+	assert_int_equal(hash_bytes("ex", 2, &changed), 0);
+	assert_int_equal(cas_ensure(host->cas, &changed, true, &made), 0);
+	assert_true(made);
+	host_stager(host, ENGINE_HARDLINK, ISOLATION_NONE, geteuid());
+	stage_ok(host, &root);
+	write_into(host, "a/x", "EX");
+	assert_int_equal(host_release(host), -EBADMSG);
+	assert_non_null(strstr(host->err.text, "1 made anew"));
+	assert_int_equal(count_of(host, COUNTER_cas_healed), 1);
+	assert_int_equal(count_of(host, COUNTER_cas_corrupt), 0);
+	stage_ok(host, &root);
+	assert_int_equal(host_compare(host, &root, NULL), 0);
+	release_ok(host);
+}
+
+/* What another action changed, and another's worker healed, was changed for us too. */
+static void
+test_forced_links_of_two_actions(void **state)
+{
+	struct host *host = *state;
+	struct digest root = small_tree(host), changed;
+	enum cas_health health;
+	bool made;
+
+	assert_int_equal(hash_bytes("ex", 2, &changed), 0);
+	host_stager(host, ENGINE_HARDLINK, ISOLATION_NONE, geteuid());
+	for (int heals = 0; heals <= 1; heals++) {
+		host_put(host, "ex", 2);
+		if (heals)
+			assert_int_equal(cas_ensure(host->cas, &changed, true, &made), 0);
+		stage_ok(host, &root);
+		write_into(host, "a/x", "EX");
+		counter_add(slot_at(host->region, HOST_SLOT + 1), COUNTER_inputs_changed, 1);
+		assert_int_equal(cas_heal(host->cas, &changed, &health), 0);
+		assert_int_equal(health, heals ? CAS_HEALED : CAS_DROPPED);
+		assert_int_equal(host_release(host), -EBADMSG);
+	}
+	/* A second inode for want of links is no change, and neither is a blob that was evicted. */
+	stage_ok(host, &root);
+	assert_int_equal(cas_mint(host->cas, &changed, false), 0);
+	release_ok(host);
+	stage_ok(host, &root);
+	cas_drop(host->cas, &changed);
 	release_ok(host);
 }
 
@@ -666,6 +736,8 @@ main(void)
 	    T(test_large_loose_files_are_bound),
 	    T(test_node_properties),
 	    T(test_forced_links_are_checked),
+	    T(test_forced_links_are_healed),
+	    T(test_forced_links_of_two_actions),
 	    T(test_rubbish_gives_way),
 	    T(test_busy_goes_without),
 #undef T
