@@ -40,13 +40,17 @@ const struct command command_table[] = {
 	"  --json       one object of all of them\n"
 	"  --watch[=S]  again every S seconds (1)\n"
 	"  -a, --all    zeroes too\n"},
-    {"index", command_index, "ls [-l] | show DIGEST | check | kinds [--forget KIND|all]",
-	"Look into the shared index, read-only and live",
+    {"index", command_index,
+	"ls [-l] | show DIGEST | check [--deep] [DIGEST] | kinds [--forget KIND|all]",
+	"Look into the shared index, and compare cached trees with their digests",
 	"  ls     one line for each cached directory (-l: more of it)\n"
 	"  show   all about one\n"
 	"  kinds  which kinds of actions write into their inputs; --forget makes it learn anew\n"
-	"  check  every rule that must hold, in the index and between it and trees/;\n"
-	"         exit status 1 when one is broken\n"},
+	"  check  every rule that must hold in the index, and every cached tree (or the one that\n"
+	"         DIGEST lies in) beside its digest: names, kinds, modes, sizes, symlinks, and the\n"
+	"         bytes of what was touched since it was built; --deep: all bytes.  What is damaged\n"
+	"         is dropped by the host and built again when it is needed; exit status 1 when\n"
+	"         anything is wrong\n"},
     {"ps", command_ps, "[--json]", "Show the host's processes, what each does and holds", ""},
     {"explain", command_explain, "[--guard=on|off] DIGEST",
 	"Say how an action or an input root would be staged now, and why",

@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "base/self.h"
 
-enum { HELLO_WAIT_MS = 30000, REQUEST_WAIT_MS = 60000 };
+enum { HELLO_WAIT_MS = 30000, REQUEST_WAIT_MS = 60000, TELL_WAIT_MS = 5000 };
 
 static int signal_pipe[2] = {-1, -1};
 static volatile sig_atomic_t signal_caught;
@@ -94,15 +94,23 @@ host_start_once(struct tool *tool, struct channel **ret_channel)
 	return started;
 }
 
-static int64_t
-host_hello(struct tool *tool, struct channel *channel)
+static struct message
+hello_make(const struct tool *tool)
 {
 	struct message message = {.type = MSG_hello};
-	int rc;
 
 	message.hello.pid = (uint64_t)getpid();
 	message.hello.program = msg_text("ramet " RAMET_VERSION);
 	message.hello.seen_s = tool->started_s;
+	return message;
+}
+
+static int64_t
+host_hello(struct tool *tool, struct channel *channel)
+{
+	struct message message = hello_make(tool);
+	int rc;
+
 	rc = channel_send_wait(channel, &message, HELLO_WAIT_MS);
 	if (rc == 0)
 		rc = channel_receive(channel, &message, HELLO_WAIT_MS);
@@ -237,4 +245,36 @@ host_request(struct channel *channel, const struct message *request)
 		    (int)answer.refused.message.len, answer.refused.message.data);
 	if (answer.type != MSG_ok)
 		die("%s: the host sent %s", message_name(request->type), message_name(answer.type));
+}
+
+static int
+exchange(struct channel *channel, const struct message *request, unsigned wanted)
+{
+	struct message answer;
+	int rc = channel_send_wait(channel, request, TELL_WAIT_MS);
+
+	if (rc == 0)
+		rc = channel_receive(channel, &answer, TELL_WAIT_MS);
+	if (rc != 0)
+		return rc;
+	if (answer.type == MSG_refused)
+		return -EPERM;
+	return answer.type == wanted ? 0 : -EPROTO;
+}
+
+int
+host_tell(struct tool *tool, const struct message *request)
+{
+	struct message hello = hello_make(tool);
+	struct channel *channel = NULL;
+	int rc = channel_connect(tool->state_fd, "ramet.sock", &channel);
+
+	if (rc != 0)
+		return rc;
+	hello.hello.seen_s = 0; /* we need no blobs */
+	rc = exchange(channel, &hello, MSG_hello);
+	if (rc == 0)
+		rc = exchange(channel, request, MSG_ok);
+	channel_free(channel);
+	return rc;
 }

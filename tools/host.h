@@ -28,4 +28,10 @@ int host_wait(struct channel *channel, struct message *ret_message, int timeout_
 /* Sends, and waits for `ok`; a `refused` ends in die(). */
 void host_request(struct channel *channel, const struct message *request);
 
+/*
+ * One request that asks for `ok`, on a connection of its own, for whoever has more to do than to
+ * die: 0 or -errno; -ECONNREFUSED or -ENOENT where no host listens, -EPERM: refused.
+ */
+int host_tell(struct tool *tool, const struct message *request);
+
 #endif

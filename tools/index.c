@@ -1,20 +1,15 @@
 /* ramet index: what the DirectoryCache holds, read-only and live. */
 #include "shm/index.h"
 
-#include <sys/stat.h>
-
-#include <dirent.h>
 #include <err.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "cas/action_kinds.h"
+#include "tools/check.h"
 #include "tools/text.h"
 #include "tools/tool.h"
 
@@ -27,10 +22,11 @@ state_name(enum index_state state)
 									      : "?";
 }
 
-enum { INDEX_LONG = OPTION_FIRST, INDEX_FORGET };
-static const struct option index_options[] = {
+enum { INDEX_LONG = OPTION_FIRST, INDEX_FORGET, INDEX_DEEP };
+static const struct option option_table[] = {
     {"long", no_argument, NULL, INDEX_LONG},
     {"forget", required_argument, NULL, INDEX_FORGET},
+    {"deep", no_argument, NULL, INDEX_DEEP},
     TOOL_OPTIONS,
 };
 
@@ -96,24 +92,33 @@ list(struct region *region, bool whole)
 	return 0;
 }
 
+/* The entry of a digest that was given, or it ends here. */
+static void
+find(struct tool *tool, struct region *region, const char *text, uint32_t *ret_entry,
+    struct index_info *ret_info)
+{
+	struct digest digest;
+	int rc;
+
+	if (digest_from_text(text, &digest) != 0)
+		usage_error(tool, "%s: not a digest (64 hex digits, '/', the size)", text);
+	rc = index_find(region, &digest, ret_entry);
+	if (rc == 0)
+		rc = index_read(region, *ret_entry, ret_info);
+	if (rc == -EAGAIN)
+		die("%s: its entry kept changing: try again", text);
+	if (rc != 0)
+		die("%s: not in the index", text);
+}
+
 static int
 show(struct tool *tool, struct region *region, const char *text)
 {
 	char name[DIGEST_TEXT_SIZE], where[INDEX_LOCATION_SIZE + 8], bytes[32];
 	struct index_info info;
-	struct digest digest;
 	uint32_t entry;
-	int rc;
 
-	if (digest_from_text(text, &digest) != 0)
-		usage_error(tool, "%s: not a digest (64 hex digits, '/', the size)", text);
-	rc = index_find(region, &digest, &entry);
-	if (rc == 0)
-		rc = index_read(region, entry, &info);
-	if (rc == -EAGAIN)
-		die("%s: its entry kept changing: try again", text);
-	if (rc != 0)
-		die("%s: not in the index", text);
+	find(tool, region, text, &entry, &info);
 	location(&info, where, sizeof(where));
 	printf("digest        %s\n", digest_to_text(&info.directory, '/', name));
 	printf("entry         %" PRIu32 "\n", entry);
@@ -135,102 +140,6 @@ show(struct tool *tool, struct region *region, const char *text)
 	printf("built in      %" PRIu32 " us\n", info.tree.build_us);
 	printf("hits          %" PRIu64 "\n", info.hits);
 	printf("unused for    %" PRIu32 " s\n", age_s(&info));
-	return 0;
-}
-
-static void
-report(void *arg, const char *text)
-{
-	(void)arg;
-	printf("%s\n", text);
-}
-
-/*
- * READY entries of their own whose tree is not there.  The entry is read again before it is
- * believed: the janitor may just have taken both.
- */
-static unsigned
-check_entries(struct tool *tool, struct region *region)
-{
-	uint32_t count = region_entry_count(region);
-	unsigned breaches = 0;
-
-	for (uint32_t entry = 0; entry < count; entry++) {
-		char where[INDEX_LOCATION_SIZE + 8];
-		struct index_info info, again;
-		struct stat st;
-
-		if (index_read(region, entry, &info) != 0 || info.state != INDEX_READY)
-			continue;
-		location(&info, where, sizeof(where));
-		if (fstatat(tool->state_fd, where, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    (index_is_image(&info.directory) ? S_ISREG(st.st_mode) : S_ISDIR(st.st_mode)))
-			continue;
-		if (index_read(region, entry, &again) != 0 || again.state != INDEX_READY ||
-		    again.generation != info.generation)
-			continue;
-		printf("entry %" PRIu32 " is ready, but %s is no %s\n", entry, where,
-		    index_is_image(&info.directory) ? "file" : "directory");
-		breaches++;
-	}
-	return breaches;
-}
-
-static bool
-has_entry(struct region *region, const char *name)
-{
-	struct index_info info;
-	struct digest digest;
-	uint32_t entry;
-
-	if (digest_from_text(name, &digest) != 0 || index_find(region, &digest, &entry) != 0)
-		return false;
-	return index_read(region, entry, &info) == -EAGAIN || !info.inside;
-}
-
-/* Trees on disk without an entry; temporary ones (being built) have no digest's name. */
-static unsigned
-check_trees(struct tool *tool, struct region *region)
-{
-	int fd = openat(tool->state_fd, "trees", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct dirent *item;
-	struct digest digest;
-	unsigned breaches = 0;
-	DIR *dir;
-
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (dir == NULL)
-		die("%s/trees: %s", tool->state, strerror(errno));
-	while ((item = readdir(dir)) != NULL) {
-		struct stat st;
-
-		if (digest_from_text(item->d_name, &digest) != 0 || has_entry(region, item->d_name))
-			continue;
-		if (fstatat(fd, item->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-			continue; /* it has just gone */
-		if (has_entry(region, item->d_name))
-			continue; /* it has just come */
-		printf("trees/%s has no entry\n", item->d_name);
-		breaches++;
-	}
-	closedir(dir);
-	return breaches;
-}
-
-static int
-check(struct tool *tool, struct region *region)
-{
-	unsigned breaches = index_check(region, report, NULL);
-
-	breaches += check_entries(tool, region);
-	breaches += check_trees(tool, region);
-	if (breaches > 0) {
-		warnx("%u rules broken", breaches);
-		return 1;
-	}
-	printf("every rule holds\n");
 	return 0;
 }
 
@@ -270,43 +179,94 @@ kinds(struct tool *tool, const char *forget)
 	return 0;
 }
 
-int
-command_index(struct tool *tool, int argc, char **argv)
+/* All of it, or one directory with the tree that it lies in. */
+static int
+check(struct tool *tool, struct region *region, const char *text, bool deep)
 {
-	struct region *region;
-	const char *what, *forget = NULL;
-	bool whole = false;
-	int option, status, left;
+	struct index_info info;
+	uint32_t entry;
 
-	while ((option = getopt_long(argc, argv, "l", index_options, NULL)) != -1) {
+	if (text == NULL)
+		return check_index(tool, region, NULL, deep);
+	find(tool, region, text, &entry, &info);
+	return check_index(tool, region, &info.host, deep);
+}
+
+struct index_options {
+	bool whole, deep;
+	const char *forget;
+};
+
+static struct index_options
+parse_options(struct tool *tool, int argc, char **argv)
+{
+	struct index_options options = {.forget = NULL};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "l", option_table, NULL)) != -1) {
 		if (option == INDEX_LONG || option == 'l')
-			whole = true;
+			options.whole = true;
 		else if (option == INDEX_FORGET)
-			forget = optarg;
+			options.forget = optarg;
+		else if (option == INDEX_DEEP)
+			options.deep = true;
 		else
 			tool_option(tool, option, optarg);
 	}
-	what = argv[optind];
-	left = argc - optind;
+	return options;
+}
+
+enum index_verb { VERB_LS, VERB_SHOW, VERB_CHECK, VERB_KINDS, VERB_COUNT };
+static const struct {
+	const char *name;
+	int arguments_min, arguments_max;
+} verbs[VERB_COUNT] = {
+    [VERB_LS] = {"ls", 0, 0},
+    [VERB_SHOW] = {"show", 1, 1},
+    [VERB_CHECK] = {"check", 0, 1},
+    [VERB_KINDS] = {"kinds", 0, 0},
+};
+
+static enum index_verb
+parse_verb(struct tool *tool, const struct index_options *options, const char *what, int arguments)
+{
+	enum index_verb verb = VERB_LS;
+
 	if (what == NULL)
 		usage_error(tool, "ls, show, check or kinds?");
-	if (left != (strcmp(what, "show") == 0 ? 2 : 1))
-		usage_error(tool, "%s: wrong number of arguments", what);
-	if (strcmp(what, "ls") != 0 && strcmp(what, "show") != 0 && strcmp(what, "check") != 0 &&
-	    strcmp(what, "kinds") != 0)
+	while (verb < VERB_COUNT && strcmp(what, verbs[verb].name) != 0)
+		verb++;
+	if (verb == VERB_COUNT)
 		usage_error(tool, "%s: neither ls nor show nor check nor kinds", what);
-	if (forget != NULL && strcmp(what, "kinds") != 0)
+	if (arguments < verbs[verb].arguments_min || arguments > verbs[verb].arguments_max)
+		usage_error(tool, "%s: wrong number of arguments", what);
+	if (options->forget != NULL && verb != VERB_KINDS)
 		usage_error(tool, "--forget: of kinds only");
+	if (options->deep && verb != VERB_CHECK)
+		usage_error(tool, "--deep: of check only");
+	return verb;
+}
+
+int
+command_index(struct tool *tool, int argc, char **argv)
+{
+	struct index_options options = parse_options(tool, argc, argv);
+	const char *what = argv[optind];
+	enum index_verb verb = parse_verb(tool, &options, what, argc - optind - 1);
+	const char *digest = what == NULL ? NULL : argv[optind + 1];
+	struct region *region;
+	int status;
+
 	tool_state(tool, false);
-	if (strcmp(what, "kinds") == 0)
-		return kinds(tool, forget);
+	if (verb == VERB_KINDS)
+		return kinds(tool, options.forget);
 	region = tool_region(tool);
-	if (strcmp(what, "ls") == 0)
-		status = list(region, whole);
-	else if (strcmp(what, "show") == 0)
-		status = show(tool, region, argv[optind + 1]);
+	if (verb == VERB_LS)
+		status = list(region, options.whole);
+	else if (verb == VERB_SHOW)
+		status = show(tool, region, digest);
 	else
-		status = check(tool, region);
+		status = check(tool, region, digest, options.deep);
 	region_close(region);
 	return status;
 }
