@@ -52,7 +52,6 @@ placer_start(struct placer *placer)
 	memset(&placer->tally, 0, sizeof placer->tally);
 	placer->now_s = clock_realtime_s();
 	placer->link_count = 0;
-	placer->changed_before = placer_changed_blobs(placer);
 	placer->path[0] = '\0';
 	placer->failed = "";
 }

@@ -60,7 +60,7 @@ struct placer {
 	struct place_tally tally;
 	struct placed_link *links; /* recorded, malloc'ed */
 	size_t link_count, link_room;
-	uint64_t changed_before; /* blobs found changed on this host when the action began */
+	uint64_t changed_before; /* blobs found changed on this host when placer_watch was called */
 	char path[PLACE_PATH_SIZE]; /* of what failed, built from its end while unwinding */
 	const char *failed; /* what was tried */
 	uint64_t said[PLACE_WAY_COUNT]; /* errnos of each way already logged, a bit each */
@@ -112,7 +112,7 @@ int placer_check_links(struct placer *placer, struct error_text *err);
 /* What was just linked as `name` in dirfd. */
 int placer_record_link(struct placer *placer, int dirfd, const char *name,
     const struct digest *digest, bool executable);
-/* Grows whenever somebody on this host finds a blob changed, before the store is. */
-uint64_t placer_changed_blobs(const struct placer *placer);
+/* Before the first link of an action whose links are recorded. */
+void placer_watch(struct placer *placer);
 
 #endif

@@ -26,12 +26,19 @@ struct changed {
 	struct digest first;
 };
 
-uint64_t
-placer_changed_blobs(const struct placer *placer)
+/* Grows whenever somebody on this host finds a blob changed; workers count before they heal. */
+static uint64_t
+changed_blobs(const struct placer *placer)
 {
 	return counter_sum(placer->region, COUNTER_inputs_changed) +
 	    counter_sum(placer->region, COUNTER_cas_corrupt) +
 	    counter_sum(placer->region, COUNTER_cas_healed);
+}
+
+void
+placer_watch(struct placer *placer)
+{
+	placer->changed_before = changed_blobs(placer);
 }
 
 /* By ourselves: what is left is what others count. */
@@ -91,11 +98,11 @@ is_whole(struct placer *placer, const struct placed_link *link)
 	if (fd < 0 && errno != ENOENT)
 		return false;
 	if (fd < 0)
-		return placer_changed_blobs(placer) == placer->changed_before;
+		return changed_blobs(placer) == placer->changed_before;
 	if (fstat(fd, &st) != 0)
 		whole = false;
 	else if (st.st_dev != link->dev || st.st_ino != link->ino)
-		whole = placer_changed_blobs(placer) == placer->changed_before;
+		whole = changed_blobs(placer) == placer->changed_before;
 	else
 		whole = holds_its_bytes(fd, &st, link);
 	close(fd);

@@ -176,6 +176,8 @@ start(struct stager *stager, const struct stage_ways *ways, const struct without
 	stager->builder.built = stager->builder.build_us = 0;
 	stager->bind_us = stager->overlay_us = stager->image_us = 0;
 	stager->check_links = ways->check_links;
+	if (ways->check_links)
+		placer_watch(&stager->placer);
 	start_planner(stager, ways, without);
 }
 
