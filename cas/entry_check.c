@@ -52,13 +52,18 @@ entry_report_fini(struct entry_report *report)
 	report->fault_count = 0;
 }
 
+/* A path may be the index's, which may hold anything. */
 static void
 report_fault(struct entry_report *report, const char *path, const char *what)
 {
-	if (report->fault_count < ENTRY_FAULTS_KEPT)
-		snprintf(report->faults[report->fault_count], ENTRY_FAULT_SIZE, "%s%s%s", path,
-		    path[0] == '\0' ? "" : ": ", what);
-	report->fault_count++;
+	char *text = report->faults[report->fault_count % ENTRY_FAULTS_KEPT];
+
+	if (report->fault_count++ >= ENTRY_FAULTS_KEPT)
+		return;
+	snprintf(text, ENTRY_FAULT_SIZE, "%s%s%s", path, path[0] == '\0' ? "" : ": ", what);
+	for (; *text != '\0'; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
 }
 
 static int

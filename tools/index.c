@@ -238,7 +238,7 @@ parse_verb(struct tool *tool, const struct index_options *options, const char *w
 		verb++;
 	if (verb == VERB_COUNT)
 		usage_error(tool, "%s: neither ls nor show nor check nor kinds", what);
-	if (arguments < verbs[verb].arguments_min || arguments > verbs[verb].arguments_max)
+	else if (arguments < verbs[verb].arguments_min || arguments > verbs[verb].arguments_max)
 		usage_error(tool, "%s: wrong number of arguments", what);
 	if (options->forget != NULL && verb != VERB_KINDS)
 		usage_error(tool, "--forget: of kinds only");

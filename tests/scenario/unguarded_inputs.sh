@@ -48,6 +48,23 @@ contains "its words" "$(cat write.out)" "1 made anew from a good copy"
 expect_counter cas_healed 1
 check_cas
 same "after the second" "$(ramet run --no-cache --input in -- /bin/cat src/f3)" "file 3"
+
+# An action that was only there while another wrote into what both had fails too: who knows what it read.
+ramet workers 2 >/dev/null
+must_wait_for 10 counter_is workers_alive 2
+ramet run --no-cache --input in -- /bin/sh -c "until [ -e $work/go ]; do sleep 0.05; done; cat src/f3" >beside.out 2>beside.err &
+beside=$!
+must_wait_for 10 counter_is actions_running 1
+must_wait_for 10 sh -c "ramet ps | grep -q running"
+rc=$(write)
+[ "$rc" = 125 ] || fail "the third that wrote: exit $rc: $(cat write.out)"
+touch go
+rc=0
+wait $beside || rc=$?
+[ "$rc" = 125 ] || fail "the action beside it: exit $rc: $(cat beside.out beside.err)"
+contains "the action beside it" "$(cat beside.err)" "by it or by another"
+same "after the third" "$(ramet run --no-cache --input in -- /bin/cat src/f3)" "file 3"
+check_cas
 ramet index check --deep >out || fail "at the end: $(cat out)"
 check_idle
 stop_host

@@ -171,8 +171,9 @@ test_inside(void **state)
 	unlinkat(indexed.f->state_fd, "index", 0);
 
 	indexed = start(*state);
-	add_inside(&indexed, "sub/nowhere", &b);
-	expect(&indexed, false, ENTRY_FAULTY, "knows no such path");
+	add_inside(&indexed, "sub/now\nhere", &b);
+	expect(&indexed, false, ENTRY_FAULTY, "sub/now?here: the index says that ");
+	expect(&indexed, true, ENTRY_FAULTY, "knows no such path");
 	/* What lies below a message that is gone cannot be said to be no path. */
 	cas_drop(indexed.f->cas, &indexed.digests.sub);
 	expect(&indexed, false, ENTRY_UNCOMPARED, NULL);
