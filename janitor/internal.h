@@ -45,6 +45,7 @@ struct janitor {
 	bool suspects_left; /* notes that could not be worked off yet */
 	int suspects_error; /* why, as said last */
 	uint32_t scrub_entry; /* the next one to look at */
+	uint64_t scrubbed_us; /* CLOCK_MONOTONIC of the last look, or of our start */
 	bool letting_go; /* a sandbox was on its way into the trash before it was looked at */
 	int again_ms; /* -1: sleeps until somebody says something */
 };

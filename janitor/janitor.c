@@ -74,6 +74,18 @@ is_round_due(struct janitor *janitor)
 	return true;
 }
 
+/* Each minute, and not when somebody has died: it is slow to what is urgent then. */
+static bool
+is_scrub_due(struct janitor *janitor)
+{
+	uint64_t now = clock_monotonic_us();
+
+	if (now - janitor->scrubbed_us < CLEAN_EACH_US)
+		return false;
+	janitor->scrubbed_us = now;
+	return true;
+}
+
 /*
  * An action that fills the volume fails by itself, and nobody reports it.  So each round looks;
  * only then, for what fills the volume may be somebody else's, and the store is not to pay for it
@@ -160,7 +172,7 @@ janitor_sweep(struct janitor *janitor)
 		rc = store_clean(janitor);
 	if (rc == 0 && janitor->pressed)
 		rc = suspects_look(janitor);
-	else if (rc == 0 && round)
+	else if (rc == 0 && is_scrub_due(janitor))
 		rc = suspects_scrub(janitor);
 	setproctitle("janitor");
 	return rc;
@@ -231,6 +243,7 @@ janitor_main(const struct janitor_start *start)
 	check_last_words(slot_words(janitor.slot), SLOT_WORDS_SIZE);
 	setproctitle("janitor");
 	priority_lower();
+	janitor.scrubbed_us = clock_monotonic_us();
 	rc = channel_new(start->socket_fd, &janitor.channel);
 	if (rc != 0)
 		fatalx("socket: %s", strerror(-rc));
