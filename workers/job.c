@@ -264,6 +264,20 @@ on_started(void *arg)
 	ahead_stage(ahead);
 }
 
+/* What was mounted by the action's init was part of staging it. */
+static void
+count_mounting(struct job *job)
+{
+	const struct run_result *ran = &job->ran;
+	uint64_t mount_us = ran->bind_us + ran->overlay_us + ran->image_us;
+
+	job->staged.us[PLACE_BIND] += ran->bind_us;
+	job->staged.us[PLACE_OVERLAY] += ran->overlay_us;
+	job->staged.us[PLACE_IMAGE] += ran->image_us;
+	job->staged.elapsed_us += mount_us;
+	COUNTER_ADD(job->worker->slot, stage_us, mount_us);
+}
+
 static enum job_status
 execute(struct job *job)
 {
@@ -297,9 +311,7 @@ execute(struct job *job)
 	}
 	job->outcome->has_ended = true;
 	COUNTER_ADD(worker->slot, exec_us, job->ran.elapsed_us);
-	job->staged.us[PLACE_BIND] += job->ran.bind_us;
-	job->staged.us[PLACE_OVERLAY] += job->ran.overlay_us;
-	job->staged.us[PLACE_IMAGE] += job->ran.image_us;
+	count_mounting(job);
 	COUNTER_ADD(worker->slot, output_log_truncated, job->ran.stdout_cut + job->ran.stderr_cut);
 	job->outcome->host_proc = job->ran.host_proc && !worker->host_proc_said;
 	worker->host_proc_said = worker->host_proc_said || job->ran.host_proc;
