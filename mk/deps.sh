@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the packages that a target needs and that are missing: mk/deps.sh run|check|ci.
+# Installs the packages that a target needs and that are missing: mk/deps.sh run|check|ci|bench.
 # SKIP=bazel leaves out what only Bazel's tests need.
 # Quiet and quick when nothing is missing.  A plain user without sudo is told the one command.
 set -eu
@@ -10,6 +10,9 @@ need_check="$need_run clang libclang-rt-14-dev libcmocka-dev python3 mandoc git 
 python3-grpcio python3-protobuf python3-zstandard openssl"
 case " ${SKIP-} " in *" bazel "*) ;; *) need_check="$need_check bazel-bootstrap zip file" ;; esac
 need_ci="$need_check clang-format clang-tidy cppcheck shellcheck python3-venv"
+# A plain user's bench makes no volumes.
+need_bench="$need_run python3"
+[ "$(id -u)" != 0 ] || need_bench="$need_bench e2fsprogs xfsprogs btrfs-progs util-linux dpkg-dev"
 brew_run='pkgconf libbsd msgpack libevent openssl@3 jansson protobuf-c grpc zstd'
 brew_check="$brew_run cmocka"
 brew_ci="$brew_check llvm cppcheck shellcheck mandoc"
@@ -32,8 +35,9 @@ case ${1-} in
 run) need=$need_run brew=$brew_run ;;
 check) need=$need_check brew=$brew_check ;;
 ci) need=$need_ci brew=$brew_ci ;;
+bench) need=$need_bench brew=$brew_run ;;
 *)
-	echo "usage: mk/deps.sh run|check|ci" >&2
+	echo "usage: mk/deps.sh run|check|ci|bench" >&2
 	exit 2
 	;;
 esac

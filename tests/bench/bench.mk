@@ -11,10 +11,20 @@ BENCH_PROGRAMS := $(patsubst %,$(BENCH_DIR)/bench_%,lookup stage recycle dispatc
 BENCH_COMMON := $(patsubst %,$(BENCH_DIR)/%.o,series shape host isolate isolate_$(OS) daemon)
 BENCH_LIBS := $(patsubst %,$(O)/lib%.a,$(LIBS_workers))
 
-.PHONY: bench bench-built
-bench: bench-built $(BUILD)/bin/rametd $(BUILD)/bin/ramet-gateway $(BUILD)/bin/ramet
+BENCH_JSON := $(BUILD)/bench.json
+
+.PHONY: bench bench-run bench-built
+bench:
+	@sh mk/deps.sh bench
+	@+$(MAKE) --no-print-directory bench-run
+
+bench-run: bench-built all
+	@sh mk/selfbuild.sh $(OS) $(CC) $(CPPFLAGS_ALL) -Ibuild/gen -std=gnu17 -pthread $(OPT_debug) \
+	    $(WARN) $(CFLAGS) -- $(PKG_LIBS) -- $(GATEWAY_LIBS) > $(BUILD)/selfbuild-debug.jsonl
 	@python3 tests/bench/run.py --programs '$(BENCH_DIR)' --rametd '$(abspath $(BUILD)/bin/rametd)' \
-	    --json '$(BUILD)/bench.json' --only '$(BENCH)'
+	    --jobs $(BUILD)/selfbuild-debug.jsonl --source $(BUILD)/bench-source \
+	    --json $(BENCH_JSON) --only '$(BENCH)'; rc=$$?; \
+	    python3 tests/bench/plot.py $(BENCH_JSON) $(BUILD)/bench.svg; exit $$rc
 
 bench-built: $(BENCH_PROGRAMS)
 
