@@ -8,7 +8,7 @@ import json
 import os
 import sys
 
-from run import verdict_of
+from run import over_best, verdict_of
 
 SECTIONS = [
     ("Lookup, pin and unpin (ns)", ("lookup/",)),
@@ -24,12 +24,18 @@ SECTIONS = [
     ("Staging a tree never seen (us)", ("stage/cold/",)),
     ("The whole cost, the janitor's deletion included (us)", ("whole/",)),
     ("What the end of an action costs (us)", ("teardown/",)),
+    ("One row beside another (us)", ("derived/",)),
+    ("Trees a second, several workers at once", ("trees_per_s/",)),
+    ("Staging in a real build (us; ratio: its share of the time)", ("mix/",)),
 ]
 
 
 def line(row):
     aim, missed = verdict_of(row)
     verdict = "**%s missed**" % aim if missed else aim
+    if "best" in row:
+        beside = "%.2f of %s" % (row["over_best"], row["best"])
+        verdict += ("; " if verdict else "") + ("**%s**" % beside if over_best(row) else beside)
     return "| %s | %d | %.5g | %.5g | %.5g | %.3f | %s |" % (
         row["name"], row["n"], row["median"], row["p99"], row["limit"], row["ratio"], verdict)
 
