@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cas/image.h"
+
 enum { LOOKS = 4 };
 
 struct entry_checker {
@@ -28,19 +30,20 @@ struct entry_kind {
 };
 
 static int check_tree(struct entry_checker *checker, int folder_fd, const char *name);
+static int check_image(struct entry_checker *checker, int folder_fd, const char *name);
 static const struct entry_kind tree_kind = {"trees", check_tree};
+static const struct entry_kind image_kind = {"images", check_image};
 
 static const struct entry_kind *
-kind_of(const struct digest *directory)
+kind_of(const struct digest *key)
 {
-	(void)directory; /* so far there are trees alone */
-	return &tree_kind;
+	return index_is_image(key) ? &image_kind : &tree_kind;
 }
 
 const char *
-entry_folder(const struct digest *directory)
+entry_folder(const struct digest *key)
 {
-	return kind_of(directory)->folder;
+	return kind_of(key)->folder;
 }
 
 void
@@ -180,6 +183,19 @@ check_tree(struct entry_checker *checker, int folder_fd, const char *name)
 		if (!inside->is_seen)
 			inside_fault(checker, inside, "the tree's digest knows no such path");
 	}
+	return rc;
+}
+
+static int
+check_image(struct entry_checker *checker, int folder_fd, const char *name)
+{
+	struct digest root = index_directory_of(&checker->tree->directory);
+	const char *what;
+	int rc =
+	    image_compare(checker->config.cas, folder_fd, name, &root, checker->config.deep, &what);
+
+	if (rc == TREE_FAULTY)
+		report_fault(checker->report, "", what);
 	return rc;
 }
 

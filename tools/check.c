@@ -50,22 +50,21 @@ print_rule(void *arg, const char *text)
 }
 
 static bool
-has_entry(struct region *region, const char *name)
+has_entry(struct region *region, const struct digest *key)
 {
 	struct index_info info;
-	struct digest digest;
 	uint32_t entry;
 
-	if (digest_from_text(name, &digest) != 0 || index_find(region, &digest, &entry) != 0)
+	if (index_find(region, key, &entry) != 0)
 		return false;
 	return index_read(region, entry, &info) == -EAGAIN || !info.inside;
 }
 
-/* Trees on disk without an entry; temporary ones (being built) have no digest's name. */
+/* Trees or images on disk without an entry; temporary ones (being built) have no digest's name. */
 static unsigned
-check_orphans(struct tool *tool, struct region *region)
+check_orphans(struct tool *tool, struct region *region, const char *folder, bool images)
 {
-	int fd = openat(tool->state_fd, "trees", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(tool->state_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct dirent *item;
 	struct digest digest;
 	unsigned breaches = 0;
@@ -75,17 +74,21 @@ check_orphans(struct tool *tool, struct region *region)
 		return 0;
 	dir = fd < 0 ? NULL : fdopendir(fd);
 	if (dir == NULL)
-		die("%s/trees: %s", tool->state, strerror(errno));
+		die("%s/%s: %s", tool->state, folder, strerror(errno));
 	while ((item = readdir(dir)) != NULL) {
 		struct stat st;
 
-		if (digest_from_text(item->d_name, &digest) != 0 || has_entry(region, item->d_name))
+		if (digest_from_text(item->d_name, &digest) != 0)
+			continue;
+		if (images)
+			digest = index_image_key(&digest);
+		if (has_entry(region, &digest))
 			continue;
 		if (fstatat(fd, item->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 			continue; /* it has just gone */
-		if (has_entry(region, item->d_name))
+		if (has_entry(region, &digest))
 			continue; /* it has just come */
-		printf("trees/%s has no entry\n", item->d_name);
+		printf("%s/%s has no entry\n", folder, item->d_name);
 		breaches++;
 	}
 	closedir(dir);
@@ -276,7 +279,8 @@ print_summary(
 {
 	char bytes[32];
 
-	printf("%zu trees with %zu directories known inside them: %" PRIu64 " files looked at, "
+	printf("%zu trees and images with %zu directories known inside them: %" PRIu64
+	       " files looked at, "
 	       "%" PRIu64 " hashed (%s), %u faults\n",
 	    checking->trees, checking->insides, stats->files, stats->hashed_files,
 	    text_bytes(stats->hashed_bytes, bytes), faults);
@@ -330,7 +334,8 @@ check_index(struct tool *tool, struct region *region, const struct digest *only,
 
 	if (only == NULL) {
 		breaches = index_check(region, print_rule, NULL);
-		breaches += check_orphans(tool, region);
+		breaches += check_orphans(tool, region, "trees", false) +
+		    check_orphans(tool, region, "images", true);
 	}
 	faults = compare(&checking, only, deep);
 	findings_free(&checking);

@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "cas/image.h"
 #include "cas/reapi.h"
 #include "workers/cost.h"
-#include "workers/image.h"
 #include "workers/image_linux.h"
 #include "workers/probe_os.h"
 

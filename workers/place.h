@@ -26,10 +26,10 @@
 #include "base/error_text.h"
 #include "cas/reapi.h"
 #include "cas/store.h"
+#include "cas/tree_loader.h"
 #include "shm/counters.h"
 #include "shm/region.h"
 #include "shm/slot.h"
-#include "workers/stage_tree.h"
 
 enum { PLACE_ORDER_MAX = 4, PLACE_PATH_SIZE = 1024, CURSOR_KEEP = 16 };
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cas/hash.h"
+#include "cas/image.h"
 #include "workers/stage_plan.h"
 
 enum { COLD_ROOM_FIRST = 32, IMAGE_BINDS_MAX = 512 };
@@ -99,31 +99,16 @@ image_make(struct planner *planner)
 {
 	struct arena *arena = planner->arena;
 	struct plan_image *image = arena_alloc(arena, sizeof(*image));
-	struct tree_dir *dir = arena_alloc(arena, sizeof(*dir));
-	ReapiDirectory *message = REAPI_NEW(arena, directory);
 	struct plan_node **nodes;
-	char name[DIGEST_TEXT_SIZE];
-	size_t count = sorted(planner, &nodes), len;
+	size_t count = sorted(planner, &nodes);
+	struct tree_dir **parts = arena_alloc(arena, (count + 1) * sizeof(struct tree_dir *));
 
-	message->directories = arena_alloc(arena, count * sizeof(ReapiDirectoryNode *));
-	dir->children = arena_alloc(arena, count * sizeof(struct tree_dir *));
-	dir->totals.directories = 1;
-	for (size_t i = 0; i < count; i++) {
-		ReapiDirectoryNode *entry = REAPI_NEW(arena, directory_node);
-		entry->name = arena_strdup(arena, index_tree_name(&nodes[i]->digest, name));
-		entry->digest = reapi_digest_new(arena, &nodes[i]->digest);
-		message->directories[message->n_directories++] = entry;
-		dir->children[i] = nodes[i]->dir;
-		tree_totals_add(dir, nodes[i]->dir);
-	}
-	dir->message = message;
-	dir->children_read = true;
-	const uint8_t *bytes = reapi_encode(arena, &message->base, &len);
-	int rc = hash_bytes(bytes, len, &dir->digest);
+	for (size_t i = 0; i < count; i++)
+		parts[i] = nodes[i]->dir;
+	int rc = image_root(arena, parts, count, &image->dir);
 	if (rc != 0)
 		return rc;
-	image->dir = dir;
-	image->key = index_image_key(&dir->digest);
+	image->key = index_image_key(&image->dir->digest);
 	planner->image = image;
 	return 0;
 }

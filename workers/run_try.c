@@ -10,9 +10,9 @@
 
 #include "base/fs.h"
 #include "cas/hash.h"
+#include "cas/image.h"
 #include "cas/reapi.h"
 #include "cas/store.h"
-#include "workers/image.h"
 #include "workers/run.h"
 #include "workers/run_internal.h"
 

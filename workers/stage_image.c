@@ -12,8 +12,8 @@
 #include "base/fault.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "cas/image.h"
 #include "shm/usage.h"
-#include "workers/image.h"
 
 /* Looked for by the name that the image has: an executable's plain twin is made if need be. */
 static int

@@ -25,10 +25,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cas/tree_loader.h"
 #include "shm/index.h"
 #include "workers/cost.h"
 #include "workers/spine.h"
-#include "workers/stage_tree.h"
 
 enum plan_kind {
 	PLAN_SPINE, /* made for real, belongs to the action */

@@ -1,8 +1,8 @@
 /*
  * A cached tree: placed in trees/ file by file, then published with every directory inside it.
  *
- * Worker or janitor, one thread, private to staging.  The tree must be loaded whole (stage_tree.h).
- * Returns and crash contract: build.h.
+ * Worker or janitor, one thread, private to staging.  The tree must be loaded whole
+ * (tree_loader.h). Returns and crash contract: build.h.
  */
 #ifndef WORKERS_TREE_BUILD_H
 #define WORKERS_TREE_BUILD_H

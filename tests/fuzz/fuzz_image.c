@@ -11,8 +11,8 @@
 
 #include "base/check.h"
 #include "cas/directory.h"
-#include "workers/image.h"
-#include "workers/image_format.h"
+#include "cas/image.h"
+#include "cas/image_format.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -53,10 +53,19 @@ for how in short rubbish swapped; do
 	esac
 	cmp -s forged "$image" && fail "$how: not forged"
 	mv forged "$image"
+	exits 1 ramet index check >checked
+	contains "what the check says" "$(cat checked)" "images/"
+	must_wait_for 20 counter_at_least trees_dropped $((damaged + 1))
 	looks_right "$how"
 	damaged=$((damaged + 1))
-	expect_counter images_damaged $damaged
 done
+# Mended without asking anybody, where an action comes first.
+image=$(echo "$RAMET_STATE"/images/*)
+head -c 5000 "$image" >forged
+mv forged "$image"
+looks_right "met by an action"
+expect_counter images_damaged 1
+ramet index check --deep >checked || fail "deep: $(cat checked)"
 check_idle
 stop_host
 start_host --workers 1

@@ -112,6 +112,10 @@ fresh_state() {
 	RAMET_STATE=$work/state$fresh_n
 }
 host_pid() { cat "$RAMET_STATE/ramet.pid" 2>/dev/null | tr -cd 0-9; }
+# Flags for a host that builds trees at once, also where those never seen would be images at first.
+trees_at_once() {
+	! rametd --probe 2>/dev/null | grep -q '"item":"way.image","works":true' || echo "--engine bind"
+}
 start_host() { rametd "$@" || fail "rametd $* did not start"; }
 stop_host() {
 	stop_pid=$(host_pid)

@@ -9,7 +9,7 @@ echo "a" >a/d/own
 echo "b" >b/e/own
 echo "c" >c/own
 blob=$(sha256sum <a/d/shared | cut -c1-64)
-start_host --workers 1
+start_host $(trees_at_once) --workers 1
 act() { ramet run --no-cache --input "$1" -- /bin/sh -c 'cat */shared' </dev/null; }
 warm() {
 	act a >/dev/null || fail "warming a: $?"

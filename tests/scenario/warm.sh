@@ -3,16 +3,12 @@
 . "$(dirname "$0")/lib.sh"
 
 make_input in/all
-engine=auto
-if ramet doctor | grep -q '^yes *way.image '; then
-	engine=bind # or there are images at first
-fi
-start_host --workers 2 --engine $engine
+start_host $(trees_at_once) --workers 2
 ramet run --no-cache --input in -- /bin/true
 built=$(counter trees_built)
 [ "$built" -gt 0 ] || skip "this engine caches no trees"
 stop_host
-start_host --workers 2 --engine $engine
+start_host $(trees_at_once) --workers 2
 same "trees built" "$(counter trees_built)" "$built"
 hits=$(counter index_hits)
 same warm "$(ramet run --no-cache --input in -- /bin/cat all/src/deep/er/d7)" "deep 7"

@@ -2,9 +2,9 @@
 #ifndef TESTS_IMAGE_HOST_H
 #define TESTS_IMAGE_HOST_H
 
+#include "cas/image.h"
+#include "cas/image_format.h"
 #include "tests/unit/workers/stage_host.h"
-#include "workers/image.h"
-#include "workers/image_format.h"
 
 /* Where the kernel mounts an image from a file: not on tmpfs. */
 static inline const char *

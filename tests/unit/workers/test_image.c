@@ -1,4 +1,4 @@
-/* A tree as an image: what the kernel makes of it, and what is refused (workers/image.h). */
+/* A tree as an image: what the kernel makes of it, and what is refused (cas/image.h). */
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>

@@ -1,4 +1,4 @@
-/* What image_encode refuses to make and image_check to accept (workers/image.h). */
+/* What image_encode refuses to make and image_check to accept (cas/image.h). */
 #include "tests/cmocka_wrap.h"
 #include "tests/unit/workers/image_host.h"
 

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "workers/image.h"
-#include "workers/image_format.h"
+#include "cas/image.h"
+#include "cas/image_format.h"
 
 enum {
 	MAGIC = 0xE0F5E1E2,

@@ -13,8 +13,8 @@
  * slots of 32 bytes, none across a block; then blocks of directories and symlinks that do not fit
  * behind their inode, in the same order.  All that is left is zero.
  */
-#ifndef WORKERS_IMAGE_FORMAT_H
-#define WORKERS_IMAGE_FORMAT_H
+#ifndef CAS_IMAGE_FORMAT_H
+#define CAS_IMAGE_FORMAT_H
 
 #include <sys/types.h>
 

@@ -1,4 +1,4 @@
-#include "workers/stage_tree.h"
+#include "cas/tree_loader.h"
 
 #include <errno.h>
 #include <stdlib.h>

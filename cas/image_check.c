@@ -6,8 +6,8 @@
 
 #include "base/check.h"
 #include "base/fs.h"
-#include "workers/image.h"
-#include "workers/image_format.h"
+#include "cas/image.h"
+#include "cas/image_format.h"
 
 /*
  * What is read here is only what the entries need; that nothing else is in the image, and all of it
@@ -244,23 +244,52 @@ tell(const struct image_plan *plan, image_blob_fn *each_blob, void *arg,
 	return 0;
 }
 
-int
-image_check(struct arena *arena, const uint8_t *bytes, size_t len, uid_t uid, gid_t gid,
-    image_blob_fn *each_blob, void *arg, struct index_tree *ret_totals)
+/* The list that the bytes are made of, and of nothing else. */
+static int
+read_checked(struct reader *reader, struct arena *arena, const uint8_t *bytes, size_t len,
+    uid_t uid, gid_t gid)
 {
-	struct reader reader = {.bytes = bytes, .len = len, .plan = {.uid = uid, .gid = gid}};
 	struct image_super super;
 
+	*reader = (struct reader){.bytes = bytes, .len = len, .plan = {.uid = uid, .gid = gid}};
 	if (len == 0 || len % IMAGE_BLOCK != 0 || len > IMAGE_BYTES_MAX)
 		return -EBADMSG;
 	memcpy(&super, bytes + IMAGE_SUPER_AT, sizeof(super));
 	if (super.inodes == 0 || super.inodes > IMAGE_ENTRIES_MAX ||
 	    super.inodes > len / IMAGE_SLOT)
 		return -EBADMSG;
-	reader.room = (1 + DOTS) * (uint32_t)super.inodes;
-	reader.plan.entries = arena_alloc(arena, reader.room * sizeof(struct image_entry));
-	if (!tree_read(&reader, super.root_nid))
-		return -EBADMSG;
-	int rc = compare(&reader, arena);
+	reader->room = (1 + DOTS) * (uint32_t)super.inodes;
+	reader->plan.entries = arena_alloc(arena, reader->room * sizeof(struct image_entry));
+	return tree_read(reader, super.root_nid) ? compare(reader, arena) : -EBADMSG;
+}
+
+int
+image_check(struct arena *arena, const uint8_t *bytes, size_t len, uid_t uid, gid_t gid,
+    image_blob_fn *each_blob, void *arg, struct index_tree *ret_totals)
+{
+	struct reader reader;
+	int rc = read_checked(&reader, arena, bytes, len, uid, gid);
+
 	return rc != 0 ? rc : tell(&reader.plan, each_blob, arg, ret_totals);
+}
+
+int
+image_top(struct arena *arena, const uint8_t *bytes, size_t len, uid_t uid, gid_t gid,
+    char ***ret_names, size_t *ret_count)
+{
+	struct reader reader;
+	int rc = read_checked(&reader, arena, bytes, len, uid, gid);
+	size_t count = 0;
+
+	if (rc != 0)
+		return rc;
+	const struct image_entry *entries = reader.plan.entries, *root = &entries[0];
+	char **names = arena_alloc(arena, (root->count + 1) * sizeof(char *));
+	for (uint32_t i = root->first; i < root->first + root->count; i++)
+		if (entries[i].inode == i)
+			names[count++] =
+			    arena_printf(arena, "%.*s", (int)entries[i].name_len, entries[i].name);
+	*ret_names = names;
+	*ret_count = count;
+	return 0;
 }

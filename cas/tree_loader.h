@@ -1,13 +1,14 @@
 /*
  * A Merkle tree's Directory messages in memory, read once for each digest and checked.
  *
- * Worker, one thread, private to staging.  tree_loader_start for each action; tree_load for each
+ * Any process with a store handle, one thread: staging, the janitor, `ramet index check`.
+ * tree_loader_start for each action; tree_load for each
  * subtree that has to be read; what it gives lives in the action's arena.  A Directory that is
  * missing is noted (tree_dir.message is NULL then) and the rest is read on, so that all missing
  * ones are found; a bad Directory ends it at once with -EINVAL.  Reads only.
  */
-#ifndef WORKERS_STAGE_TREE_H
-#define WORKERS_STAGE_TREE_H
+#ifndef CAS_TREE_LOADER_H
+#define CAS_TREE_LOADER_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -21,8 +21,8 @@
  * file's name for its contents.  Whether an image is the tree of a digest: encode it again and
  * compare.
  */
-#ifndef WORKERS_IMAGE_H
-#define WORKERS_IMAGE_H
+#ifndef CAS_IMAGE_H
+#define CAS_IMAGE_H
 
 #include <sys/types.h>
 
@@ -32,8 +32,8 @@
 
 #include "base/digest.h"
 #include "base/error_text.h"
+#include "cas/tree_loader.h"
 #include "shm/index.h"
-#include "workers/stage_tree.h"
 
 enum {
 	IMAGE_ENTRIES_MAX = 1 << 20, /* files, symlinks and directories */
@@ -63,5 +63,25 @@ typedef int image_blob_fn(void *arg, const struct digest *digest, bool executabl
  */
 int image_check(struct arena *arena, const uint8_t *bytes, size_t len, uid_t uid, gid_t gid,
     image_blob_fn *each_blob, void *arg, struct index_tree *ret_totals);
+
+/* Names at the top of bytes that image_check accepts; in the arena. */
+int image_top(struct arena *arena, const uint8_t *bytes, size_t len, uid_t uid, gid_t gid,
+    char ***ret_names, size_t *ret_count);
+
+/*
+ * The root of an image that holds several trees: a Directory of ours with an entry for each, named
+ * by its digest (index_tree_name).  `parts`: sorted by digest, each once; read whole where the root
+ * is to be encoded.  Its digest names the image in the index (index_image_key).
+ */
+int image_root(
+    struct arena *arena, struct tree_dir *const *parts, size_t count, struct tree_dir **ret_root);
+
+/*
+ * The image `name` in dirfd, which the index says is of that root: TREE_WHOLE, TREE_FAULTY with
+ * *ret_what, TREE_UNCOMPARED (deep: a Directory message is gone from the store) or -errno.  Deep:
+ * encoded again from the Directory messages, and compared byte by byte.
+ */
+int image_compare(struct cas *cas, int dirfd, const char *name, const struct digest *root,
+    bool deep, const char **ret_what);
 
 #endif
