@@ -14,12 +14,15 @@
 int
 blob_unlink(struct cas *cas, const char *name)
 {
+	struct digest digest = {.size_bytes = 0};
 	char trash[64];
 	struct stat st;
 	int rc;
 
 	if (fstatat(cas->cas_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return -errno;
+	if (strlen(name) > 3 && digest_hash_from_hex(name + 3, digest.hash) == 0)
+		usage_absent(cas->usage, &digest);
 	fs_temp_name("blob", trash, sizeof(trash));
 	rc = renameat(cas->cas_fd, name, cas->trash_fd, trash) != 0 ? -errno : 0;
 	if (rc != 0 && rc != -ENOENT && !S_ISDIR(st.st_mode))
@@ -118,6 +121,7 @@ cas_ensure(struct cas *cas, const struct digest *digest, bool executable, bool *
 	rc = blob_stat(cas, digest, executable);
 	if (rc == 1) {
 		*ret_made = false;
+		blob_is_there(cas, digest, executable);
 		return 0;
 	}
 	if (rc != 0 && rc != -EILSEQ)

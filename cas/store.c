@@ -197,6 +197,13 @@ blob_stat(struct cas *cas, const struct digest *digest, bool executable)
 	return S_ISREG(st.st_mode) && st.st_size == digest->size_bytes ? 1 : -EILSEQ;
 }
 
+void
+blob_is_there(struct cas *cas, const struct digest *digest, bool executable)
+{
+	if (cas->writable && !executable)
+		usage_present(cas->usage, digest);
+}
+
 /*
  * A name whose file has another size than was asked for: the file may be torn, or the digest that
  * was asked for may be somebody's mistake, which must not cost us a good blob.
@@ -209,14 +216,18 @@ blob_find(struct cas *cas, const struct digest *digest, bool *ret_executable)
 	for (int executable = 0; executable <= 1; executable++) {
 		int rc = blob_stat(cas, digest, executable);
 
-		if (rc == 1)
+		if (rc == 1) {
 			*ret_executable = executable;
+			blob_is_there(cas, digest, executable);
+		}
 		if (rc != 0 && rc != -EILSEQ)
 			return rc;
 		suspect |= rc == -EILSEQ;
 	}
 	if (suspect)
 		blob_purge(cas, digest);
+	if (cas->writable)
+		usage_absent(cas->usage, digest);
 	return 0;
 }
 

@@ -140,6 +140,7 @@ rename_new(struct cas *cas, struct temp *temp, const struct digest *digest, bool
 		if (rc == 0) {
 			temp->name[0] = '\0';
 			CRASH_POINT(blob_renamed);
+			blob_is_there(cas, digest, executable);
 			usage_add(cas->usage, 1, digest->size_bytes);
 			atomic_fetch_add_explicit(
 			    &cas->stored_bytes, (uint64_t)digest->size_bytes, memory_order_relaxed);

@@ -198,6 +198,8 @@ janitor_start(struct janitor *janitor, bool is_first)
 	int rc;
 
 	usage_recover(cas_usage(janitor->cas));
+	if (is_first)
+		usage_forget_present(cas_usage(janitor->cas));
 	rc = evict_trees_resume(janitor);
 	if (rc == 0)
 		rc = clean_entries(janitor);

@@ -25,7 +25,7 @@
 #define STAMP_EPOCH_S UINT32_C(1577836800)
 
 enum {
-	USAGE_VERSION = 1,
+	USAGE_VERSION = 2,
 	USAGE_STAMPS = 1 << 20,
 	USAGE_HEADER_SIZE = 4096,
 	EVICTING_US_MAX = 1000000, /* a toucher waits no longer for an eviction in progress */
@@ -43,6 +43,9 @@ struct usage_file {
 	shared_u64 bytes;
 	/* W: all, cas.  R: all */
 	_Alignas(USAGE_HEADER_SIZE) shared_u32 stamps[USAGE_STAMPS];
+	/* Of the digest with that stamp that is known to be there, some bits; 0: of none.  W: all,
+	 * release.  R: all, acquire */
+	shared_u32 present[USAGE_STAMPS];
 };
 
 _Static_assert(offsetof(struct usage_file, stamps) == USAGE_HEADER_SIZE, "stamps have their pages");
@@ -65,6 +68,54 @@ stamp_of(const struct usage *usage, const struct digest *digest)
 
 	memcpy(&bits, digest->hash, sizeof(bits));
 	return &usage->file->stamps[bits % USAGE_STAMPS];
+}
+
+static shared_u32 *
+present_of(const struct usage *usage, const struct digest *digest)
+{
+	return &usage->file->present[stamp_of(usage, digest) - usage->file->stamps];
+}
+
+/* Other bits than those that chose the stamp; the size too, which may be somebody's mistake. */
+static uint32_t
+present_mark(const struct digest *digest)
+{
+	uint32_t bits;
+
+	memcpy(&bits, digest->hash + sizeof(bits), sizeof(bits));
+	return (bits ^ (uint32_t)digest->size_bytes * UINT32_C(2654435761)) | 1;
+}
+
+void
+usage_present(struct usage *usage, const struct digest *digest)
+{
+	shared_u32 *present = present_of(usage, digest);
+	uint32_t mark = present_mark(digest);
+
+	CHECK(usage->writable);
+	if (atom_load_relaxed(present) != mark)
+		atom_store_release(present, mark);
+}
+
+void
+usage_absent(struct usage *usage, const struct digest *digest)
+{
+	CHECK(usage->writable);
+	atom_store_release(present_of(usage, digest), 0);
+}
+
+bool
+usage_is_present(const struct usage *usage, const struct digest *digest)
+{
+	return atom_load_acquire(present_of(usage, digest)) == present_mark(digest);
+}
+
+void
+usage_forget_present(struct usage *usage)
+{
+	CHECK(usage->writable);
+	for (uint32_t i = 0; i < USAGE_STAMPS; i++)
+		atom_store_relaxed(&usage->file->present[i], 0);
 }
 
 static uint32_t
@@ -235,7 +286,10 @@ usage_evict_begin(struct usage *usage, const struct digest *digest, uint32_t see
 	CHECK(usage->writable);
 	if ((seen & STAMP_EVICTING) != 0 || stamp_seconds(usage, seen) != seen_s)
 		return -EAGAIN;
-	return atom_cas(stamp, &seen, seen | STAMP_EVICTING) ? 0 : -EAGAIN;
+	if (!atom_cas(stamp, &seen, seen | STAMP_EVICTING))
+		return -EAGAIN;
+	usage_absent(usage, digest);
+	return 0;
 }
 
 static void

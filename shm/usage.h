@@ -1,6 +1,7 @@
 /*
- * cas/usage: when each blob was last wanted, and how much the store holds; one small mapped file
- * that every process that touches blobs writes: workers, janitor, the command-line tool.
+ * cas/usage: when each blob was last wanted, which are there, and how much the store holds; one
+ * small mapped file that every process that touches blobs writes: workers, janitor, the
+ * command-line tool.
  *
  * Blobs' own times cannot say it (their inodes are shared with trees, so their times are never
  * changed).  Instead the digest picks one of 2^20 stamps (seconds, 32 bits); two blobs that share a
@@ -38,6 +39,21 @@ uint32_t usage_stamp(const struct usage *usage, const struct digest *digest);
 int usage_evict_begin(struct usage *usage, const struct digest *digest, uint32_t seen_s);
 void usage_evict_end(struct usage *usage, const struct digest *digest);
 void usage_recover(struct usage *usage);
+
+/*
+ * What is known to be there, so that a tree of thousands of blobs need not be looked at one by one.
+ * usage_present: by who has just put or seen the blob's file of mode 0444, having touched it
+ * before. usage_absent: by who is about to take it away (usage_evict_begin does so itself).
+ *
+ * usage_is_present, after usage_touch: true, it was there and nobody of ramet has taken it away
+ * since; a file that somebody else has removed is still believed in.  False means nothing.  Nothing
+ * is believed over a start of the host (usage_forget_present): files may have gone with a crash of
+ * the machine.
+ */
+void usage_present(struct usage *usage, const struct digest *digest);
+void usage_absent(struct usage *usage, const struct digest *digest);
+bool usage_is_present(const struct usage *usage, const struct digest *digest);
+void usage_forget_present(struct usage *usage);
 
 /* Deltas may be negative. */
 void usage_add(struct usage *usage, int64_t blobs, int64_t bytes);

@@ -418,6 +418,17 @@ execute_as_writer(struct job *job)
 	return status;
 }
 
+/* It may have failed because a blob of its image was not there after all. */
+static enum job_status
+look_for_missing(struct job *job)
+{
+	int rc = stage_look_for_missing(job->worker->stager, &job->staged, &job->err);
+
+	if (rc == -ENOENT)
+		return missing_say(job, job->staged.missing, job->staged.missing_count);
+	return JOB_OK;
+}
+
 /* The action to its end, perhaps twice. */
 static enum job_status
 perform(struct job *job)
@@ -426,6 +437,8 @@ perform(struct job *job)
 
 	stage_choose(job);
 	status = stage_and_execute(job);
+	if (status == JOB_OK && has_failed(job))
+		status = look_for_missing(job);
 	if (status != JOB_OK || job->kind.name[0] == '\0' ||
 	    job->kind.state != ACTION_KIND_UNPROVED)
 		return status;

@@ -514,6 +514,16 @@ stage_compose(struct stager *stager, const struct stage_request *request, struct
 	return 0;
 }
 
+int
+stage_look_for_missing(struct stager *stager, struct stage_report *report, struct error_text *err)
+{
+	int rc = report->image == NULL ? 0 : tree_find_missing_files(&stager->loader);
+
+	if (rc != 0 || stager->loader.missing_count == 0)
+		return rc;
+	return tell_missing(stager, report, err);
+}
+
 void
 stage_keep(struct stager *stager, struct sandbox *sandbox)
 {

@@ -134,6 +134,14 @@ void stager_drop_kept(struct stager *stager);
  * milliseconds, or -1. */
 int stager_rest_ms(struct stager *stager);
 
+/*
+ * A failed action whose inputs are in an image: were all blobs there?  They are believed to be when
+ * it is mounted, unless ramet itself has taken one away.  -ENOENT: report->missing has those that
+ * somebody else has removed.
+ */
+int stage_look_for_missing(
+    struct stager *stager, struct stage_report *report, struct error_text *err);
+
 /* An action that may write into its inputs would get an overlay now. */
 bool stager_has_overlay(const struct stager *stager);
 

@@ -25,10 +25,14 @@ blob_keep(void *arg, const struct digest *digest, bool executable)
 	bool made;
 
 	usage_touch(placer->usage, digest, placer->now_s);
+	if (usage_is_present(placer->usage, digest))
+		return 0;
 	cas_blob_name(digest, false, name);
 	if (FAULTY(fstatat, fstatat(placer->cas_fd, name, &st, AT_SYMLINK_NOFOLLOW)) == 0 &&
-	    S_ISREG(st.st_mode) && st.st_size == digest->size_bytes)
+	    S_ISREG(st.st_mode) && st.st_size == digest->size_bytes) {
+		usage_present(placer->usage, digest);
 		return 0;
+	}
 	return cas_ensure(placer->cas, digest, false, &made);
 }
 

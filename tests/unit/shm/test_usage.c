@@ -75,6 +75,39 @@ test_evict(void **state)
 	usage_close(usage);
 }
 
+/* What is known to be there, until it is about to go; other blobs are not meant by it. */
+static void
+test_present(void **state)
+{
+	struct fixture *f = *state;
+	struct usage *usage, *view;
+	struct digest digest = test_digest(3, 3), other = digest, longer = digest;
+
+	other.hash[7] ^= 2; /* of the same stamp */
+	longer.size_bytes++;
+	assert_int_equal(usage_open(f->fd, true, &usage), 0);
+	assert_int_equal(usage_open(f->fd, false, &view), 0);
+	assert_false(usage_is_present(usage, &digest));
+	usage_present(usage, &digest);
+	assert_true(usage_is_present(view, &digest));
+	assert_false(usage_is_present(view, &other));
+	assert_false(usage_is_present(view, &longer));
+	usage_present(usage, &other); /* the last one is known */
+	assert_true(usage_is_present(view, &other));
+	assert_false(usage_is_present(view, &digest));
+	usage_absent(usage, &digest);
+	assert_false(usage_is_present(view, &other));
+	usage_present(usage, &digest);
+	assert_int_equal(usage_evict_begin(usage, &digest, usage_stamp(usage, &digest)), 0);
+	assert_false(usage_is_present(view, &digest));
+	usage_evict_end(usage, &digest);
+	usage_present(usage, &digest);
+	usage_forget_present(usage);
+	assert_false(usage_is_present(view, &digest));
+	usage_close(view);
+	usage_close(usage);
+}
+
 /* A toucher waits for the eviction; and if the evictor is dead, not for ever. */
 static void
 test_touch_waits(void **state)
@@ -166,6 +199,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_touch_and_totals, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_evict, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_present, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_touch_waits, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_made_by_many, setup, teardown),

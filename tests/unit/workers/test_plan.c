@@ -252,6 +252,32 @@ test_a_missing_blob_is_found_before(void **state)
 	}
 }
 
+/* Ramet knows what it has taken away; what somebody else has, is found when the action failed. */
+static void
+test_a_blob_that_somebody_took(void **state)
+{
+	struct host *host = *state;
+	struct digest root = below(host, "in", flat(host, 200, "x")), lost;
+	char name[CAS_NAME_SIZE];
+
+	stager_of(host, ENGINE_AUTO, true);
+	assert_int_equal(hash_bytes("x 5", 3, &lost), 0);
+	assert_int_equal(unlinkat(cas_dirfd(host->cas), cas_blob_name(&lost, false, name), 0), 0);
+	stage(host, &root);
+	assert_int_equal(stage_look_for_missing(host->stager, &host->report, &host->err), -ENOENT);
+	assert_int_equal(host->report.missing_count, 1);
+	assert_true(digest_equal(&host->report.missing[0], &lost));
+	release(host);
+	/* From now on it is known to be away. */
+	assert_int_equal(host_stage_root(host, &root), -ENOENT);
+	assert_int_equal(host->report.missing_count, 1);
+	assert_int_equal(sandbox_release(host->config.state_fd, host->slot, &host->sandbox), 0);
+	host_put(host, "x 5", 3);
+	stage(host, &root);
+	assert_int_equal(stage_look_for_missing(host->stager, &host->report, &host->err), 0);
+	release(host);
+}
+
 static void
 test_like_what_lay_there(void **state)
 {
@@ -388,6 +414,7 @@ main(void)
 	    TEST(test_seen_again_is_wished_for),
 	    TEST(test_an_image_knows_no_places),
 	    TEST(test_a_missing_blob_is_found_before),
+	    TEST(test_a_blob_that_somebody_took),
 	    TEST(test_like_what_lay_there),
 	    TEST(test_other_names_are_composed),
 	    TEST(test_at_last_it_is_built),
