@@ -248,7 +248,7 @@ test_full_disk(void **state)
 		skip();
 	}
 	snprintf(script, sizeof(script),
-	    "mount -t tmpfs -o size=6m none '%s/user' && exec \"$0\" full '%s/user'", f->path,
+	    "mount -t tmpfs -o size=10m none '%s/user' && exec \"$0\" full '%s/user'", f->path,
 	    f->path);
 	pid = fork();
 	assert_true(pid >= 0);
