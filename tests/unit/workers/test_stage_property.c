@@ -1,0 +1,480 @@
+/*
+ * Any plan gives the same tree: random trees and changes of them, outputs, costs, engines and
+ * guards, by two workers that share one cache, from which a janitor takes trees away at random;
+ * after each staging an action looks around, and what it sees is compared with the Merkle tree.
+ *
+ * RAMET_TEST_SEED=n: that sequence alone.  RAMET_TEST_S=n: so many seconds of random ones, after
+ * those that are the same each time and have to meet every kind of plan.
+ */
+#include "shm/wanted.h"
+#include "tests/unit/workers/stage_cache.h"
+#include "tests/unit/workers/stage_random.h"
+
+enum { SEEDS_FIXED = 30, STEPS = 7, OTHER_SLOT = HOST_SLOT + 1 };
+
+/* What plans there were, as can be told from what came of them. */
+enum met {
+	MET_COLD_BIND,
+	MET_WARM_BIND,
+	MET_COMPOSED,
+	MET_PATCHED,
+	MET_FILE_BOUND,
+	MET_IMAGE,
+	MET_PATCH_IN_IMAGE,
+	MET_OVERLAY_WHOLE,
+	MET_OVERLAY_FLAT,
+	MET_CLONED_TREE,
+	MET_LINKED,
+	MET_REFLINKED,
+	MET_COPIED,
+	MET_WRITABLE,
+	MET_REFUSED,
+	MET_MISSING,
+	MET_COUNT
+};
+static const char *const met_names[MET_COUNT] = {"built and bound", "bound", "composed", "patched",
+    "a file bound", "an image", "a patch in an image", "an overlay of all", "an overlay of flat",
+    "a tree cloned", "linked", "reflinked", "copied", "guard off", "in the way", "missing"};
+
+static struct suite suite;
+static struct host other; /* another worker of the same host */
+static unsigned met[MET_COUNT], engines_met[ENGINE_COUNT], stagings;
+
+struct sequence {
+	struct random_trees trees;
+	struct random_node *root;
+	const char *words; /* what is being done, for who reads of a failure */
+	uint64_t seed;
+	enum engine engine;
+};
+
+static enum engine
+random_engine(struct random_trees *trees)
+{
+	for (;;) {
+		enum engine engine =
+		    roll(trees, 2) == 0 ? ENGINE_AUTO : (enum engine)roll(trees, ENGINE_COUNT);
+		if (suite_allows(&suite, engine))
+			return engine;
+	}
+}
+
+/* As measured, or wild, or such that one way is worth nearly anything. */
+static void
+random_costs(struct random_trees *trees, struct cost_model *costs)
+{
+	static const enum cost_item cheap[] = {
+	    COST_IMAGE, COST_OVERLAY, COST_BIND, COST_LINK, COST_COPY, COST_TREE};
+	enum cost_item item;
+
+	cost_default(costs);
+	switch (roll(trees, 4)) {
+	case 0:
+		return;
+	case 1:
+		for (int i = 0; i < COST_COUNT; i++)
+			costs->ns[i] = (uint32_t)1 << roll(trees, 32);
+		return;
+	default:
+		item = cheap[roll(trees, 6)];
+		costs->ns[item] = 1;
+		if (item == COST_IMAGE) {
+			costs->ns[COST_IMAGE_FILE] = costs->ns[COST_TOUCH_IMAGE] = 1;
+			costs->ns[COST_LINK] = 10000000;
+			return;
+		}
+		if (item == COST_OVERLAY)
+			costs->ns[COST_TOUCH_OVERLAY] = 1;
+		if (roll(trees, 4) == 0)
+			costs->ns[COST_BIND] = 4000000000u;
+		else if (roll(trees, 3) != 0) /* so that composing and patching pay */
+			costs->ns[COST_LINK] = 10000000;
+	}
+}
+
+/* Each worker has its own stager; the probe's word may be taken back. */
+static void
+random_workers(struct sequence *sequence)
+{
+	struct random_trees *trees = &sequence->trees;
+	struct probe_way *ways = suite.host.probe.ways;
+	static const enum place_way optional[] = {
+	    PLACE_OVERLAY, PLACE_IMAGE, PLACE_REFLINK, PLACE_HARDLINK};
+	bool works[PLACE_WAY_COUNT];
+
+	sequence->engine = random_engine(trees);
+	engines_met[sequence->engine]++;
+	random_costs(trees, &suite.host.probe.costs);
+	for (int way = 0; way < PLACE_WAY_COUNT; way++)
+		works[way] = ways[way].works;
+	for (size_t i = 0; i < sizeof(optional) / sizeof(optional[0]); i++)
+		if (roll(trees, 6) == 0 && suite.host.config.engine != (enum engine)optional[i])
+			ways[optional[i]].works = false;
+	suite.host.probe.clone_is_native = roll(trees, 8) == 0;
+	suite_stager(&suite, sequence->engine);
+	stager_free(other.stager);
+	other.stager = NULL;
+	other.probe = suite.host.probe;
+	random_costs(trees, &other.probe.costs);
+	host_stager(&other, random_engine(trees), suite.isolation, suite.uid);
+	for (int way = 0; way < PLACE_WAY_COUNT; way++)
+		ways[way].works = works[way];
+}
+
+static void
+random_request(struct sequence *sequence, struct stage_request *request)
+{
+	struct random_trees *trees = &sequence->trees;
+	const struct random_node *in_way;
+
+	*request = (struct stage_request){.working_directory = ""};
+	request->root = random_store(&suite.host, sequence->root);
+	request->guard_off = roll(trees, 5) == 0;
+	request->no_overlay = roll(trees, 8) == 0;
+	request->no_image = roll(trees, 8) == 0;
+	if (roll(trees, 3) == 0)
+		return;
+	request->output_paths =
+	    random_paths(trees, sequence->root, 3, RANDOM_FILE, &request->output_count);
+	request->output_directories = random_paths(
+	    trees, sequence->root, 1, RANDOM_DIRECTORY, &request->output_directory_count);
+	const char *path = random_path(trees, sequence->root, RANDOM_DIRECTORY);
+	const struct random_node *node = random_at(trees, sequence->root, path, &in_way);
+	/* A working directory below a symlink leads wherever the symlink does. */
+	if (in_way == NULL && (node == NULL || node->kind != RANDOM_SYMLINK) &&
+	    strcmp(path, ACTION_PROGRAM) != 0)
+		request->working_directory = path;
+}
+
+/* A file where a directory has to be. */
+static bool
+is_in_way(struct sequence *sequence, const char *path)
+{
+	const struct random_node *in_way;
+	const struct random_node *node = random_at(&sequence->trees, sequence->root, path, &in_way);
+
+	if (in_way != NULL)
+		return in_way->kind == RANDOM_FILE;
+	return node != NULL && node->kind == RANDOM_FILE;
+}
+
+static bool
+must_refuse(struct sequence *sequence, const struct stage_request *request)
+{
+	const struct random_node *in_way;
+
+	if (is_in_way(sequence, request->working_directory))
+		return true;
+	for (size_t i = 0; i < request->output_directory_count; i++)
+		if (is_in_way(sequence, request->output_directories[i]))
+			return true;
+	for (size_t i = 0; i < request->output_count; i++) {
+		(void)random_at(
+		    &sequence->trees, sequence->root, request->output_paths[i], &in_way);
+		if (in_way != NULL && in_way->kind == RANDOM_FILE)
+			return true;
+	}
+	return false;
+}
+
+static bool
+is_bound_below(const struct stage_report *report, const char *path)
+{
+	for (size_t i = 0; i < report->bind_count; i++)
+		if (strcmp(report->binds[i].target, path) != 0 &&
+		    suite_is_below(path, report->binds[i].target))
+			return true;
+	return false;
+}
+
+static void
+note_bind(const struct stage_report *report, const struct stage_bind *bind)
+{
+	char *parent = strdup(bind->target), *slash = strrchr(parent, '/');
+	const struct stage_request *request = &suite.request;
+
+	if (is_bound_below(report, bind->target)) {
+		met[MET_PATCHED]++;
+		met[MET_PATCH_IN_IMAGE] += bind->in_image;
+	} else if (slash != NULL) {
+		*slash = '\0';
+		if (!suite_is_made(request, parent) && !suite_is_output(request, parent))
+			met[MET_COMPOSED]++;
+	}
+	met[MET_FILE_BOUND] += !bind->is_directory;
+	met[MET_IMAGE] += bind->in_image;
+	free(parent);
+}
+
+static void
+note_plan(const struct stage_report *report)
+{
+	for (size_t i = 0; i < report->bind_count; i++)
+		note_bind(report, &report->binds[i]);
+	met[MET_COLD_BIND] += report->subtrees[PLACE_BIND] > 0 && report->subtrees_built > 0;
+	met[MET_WARM_BIND] += report->subtrees[PLACE_BIND] > report->subtrees_built;
+	met[MET_OVERLAY_WHOLE] += report->has_overlay && report->overlay.is_owned;
+	met[MET_OVERLAY_FLAT] += report->has_overlay && !report->overlay.is_owned;
+	met[MET_CLONED_TREE] += report->subtrees[PLACE_CLONEFILE] > 0;
+	met[MET_LINKED] += report->files[PLACE_HARDLINK] > 0;
+	met[MET_REFLINKED] += report->files[PLACE_REFLINK] > 0;
+	met[MET_COPIED] += report->files[PLACE_COPY] > 0;
+	met[MET_WRITABLE] += suite.request.guard_off;
+}
+
+static void
+wrong(const struct sequence *sequence, const struct host *host, const char *what)
+{
+	const struct stage_request *request = &suite.request;
+	char text[DIGEST_TEXT_SIZE];
+
+	fprintf(stderr, "RAMET_TEST_SEED=%" PRIu64 ": %s: %s (%s)\n", sequence->seed,
+	    sequence->words, what, host->err.text);
+	fprintf(stderr, "  engine %s, isolation %s, guard %s, root %s, in \"%s\"\n",
+	    engine_names[host->config.engine], isolation_names[suite.isolation],
+	    request->guard_off ? "off" : "on", digest_to_text(&request->root, '/', text),
+	    request->working_directory);
+	for (size_t i = 0; i < request->output_count; i++)
+		fprintf(stderr, "  output %s\n", request->output_paths[i]);
+	for (size_t i = 0; i < request->output_directory_count; i++)
+		fprintf(stderr, "  output directory %s\n", request->output_directories[i]);
+	for (size_t i = 0; i < host->report.bind_count && i < 40; i++)
+		fprintf(stderr, "  bind %s%s at %s\n",
+		    host->report.binds[i].in_image ? "in the image " : "",
+		    host->report.binds[i].source, host->report.binds[i].target);
+	fail();
+}
+
+static void
+release(struct sequence *sequence, struct host *host)
+{
+	int rc = stage_release(host->stager, &host->report, &host->err);
+
+	if (rc != 0)
+		wrong(sequence, host, "an input was changed");
+	HOST_TRY("release", sandbox_release(host->config.state_fd, host->slot, &host->sandbox));
+	if (host_leak(host) != NULL)
+		wrong(sequence, host, host_leak(host));
+}
+
+/* Staged and looked at. */
+static void
+stage_right(struct sequence *sequence, struct host *host, const struct stage_request *request)
+{
+	int rc = suite_stage_by(&suite, host, request);
+
+	stagings++;
+	if (rc == -EINVAL && must_refuse(sequence, request)) {
+		met[MET_REFUSED]++;
+		if (host->err.text[0] == '\0')
+			wrong(sequence, host, "refused without a word");
+	} else if (rc != 0) {
+		wrong(sequence, host, strerror(-rc));
+	} else if (must_refuse(sequence, request)) {
+		wrong(sequence, host, "a file is where a directory has to be");
+	} else {
+		note_plan(&host->report);
+		if (suite_look_by(&suite, host) != 0)
+			wrong(sequence, host, "another tree");
+	}
+	release(sequence, host);
+}
+
+/* A file of the tree whose blob can be lost; NULL: none was found. */
+static const struct random_node *
+random_blob(struct sequence *sequence)
+{
+	for (int tries = 0; tries < 10; tries++) {
+		const struct random_node *in_way,
+		    *node = random_at(&sequence->trees, sequence->root,
+			random_path(&sequence->trees, sequence->root, RANDOM_FILE), &in_way);
+		if (node != NULL && node->kind == RANDOM_FILE && node->text[0] != '\0')
+			return node;
+	}
+	return NULL;
+}
+
+/* A blob of the tree that is gone: said, or not needed, because what it is in is cached. */
+static void
+stage_without(struct sequence *sequence, const struct stage_request *request)
+{
+	const struct random_node *file = random_blob(sequence);
+	struct host *host = &suite.host;
+	struct digest lost;
+
+	if (file == NULL)
+		return;
+	HOST_TRY("hash", hash_bytes(file->text, strlen(file->text), &lost));
+	cas_drop(host->cas, &lost);
+	int rc = suite_stage(&suite, request);
+	bool is_said = rc == -ENOENT && host->report.missing_count == 1 &&
+	    digest_equal(&host->report.missing[0], &lost);
+	(void)host_put(host, file->text, strlen(file->text));
+	stagings++;
+	met[MET_MISSING] += is_said;
+	if (rc == 0 && suite_look(&suite) != 0)
+		wrong(sequence, host, "another tree");
+	if (rc != 0 && !is_said && !(rc == -EINVAL && must_refuse(sequence, request)))
+		wrong(sequence, host, "not said what is missing");
+	release(sequence, host);
+}
+
+/* As the janitor does for what was wished for. */
+static void
+grant_wishes(void)
+{
+	struct host *host = &other;
+	struct digest digest;
+
+	while (wanted_take(suite.host.region, HOST_SLOT, &digest) == 0) {
+		struct stage_request request = {.working_directory = "", .no_image = true};
+		ReapiDirectory *root = dir_new(&suite.host);
+		dir_add_dir(&suite.host, root, "wished", &digest);
+		request.root = dir_put(&suite.host, root);
+		(void)suite_stage_by(&suite, host, &request);
+		(void)stage_release(host->stager, &host->report, &host->err);
+		HOST_TRY(
+		    "release", sandbox_release(host->config.state_fd, host->slot, &host->sandbox));
+	}
+}
+
+static void
+step(struct sequence *sequence)
+{
+	struct random_trees *trees = &sequence->trees;
+	struct stage_request request;
+
+	if (roll(trees, 3) == 0)
+		(void)cache_evict(&suite.host, &trees->seed, roll(trees, 110),
+		    (enum cache_eviction)roll(trees, 3));
+	if (roll(trees, 2) == 0)
+		cache_resume(&suite.host);
+	if (roll(trees, 3) == 0)
+		random_costs(trees, &suite.host.probe.costs);
+	if (roll(trees, 3) == 0)
+		grant_wishes();
+	random_request(sequence, &request);
+	sequence->words = "by the other worker";
+	if (roll(trees, 4) == 0)
+		stage_right(sequence, &other, &request);
+	sequence->words = "with a blob missing";
+	if (roll(trees, 8) == 0)
+		stage_without(sequence, &request);
+	sequence->words = "staged";
+	stage_right(sequence, &suite.host, &request);
+	sequence->words = "staged again";
+	if (roll(trees, 3) == 0)
+		stage_right(sequence, &suite.host, &request);
+	sequence->root = random_edit(trees, sequence->root);
+}
+
+static void
+run_sequence(uint64_t seed)
+{
+	struct host *host = &suite.host;
+	struct sequence sequence = {.trees = {.host = host, .seed = seed}, .seed = seed};
+
+	random_workers(&sequence);
+	sequence.root = random_root(&sequence.trees, 3);
+	for (int i = 0; i < STEPS; i++)
+		step(&sequence);
+	cache_resume(host);
+	if (cache_check(&suite) != 0)
+		wrong(&sequence, host, "the cache is not what it says");
+	HOST_TRY("trash", fs_remove_tree(host->config.state_fd, "trash"));
+	(void)cache_evict(host, &sequence.trees.seed, 100, CACHE_EVICTED);
+	HOST_TRY("trash", fs_remove_tree(host->config.state_fd, "trash"));
+	arena_reset(host->arena);
+}
+
+/* What this system allows has to have come up, or the test has not tested it. */
+static void
+check_met(void)
+{
+	const struct probe_way *ways = suite.host.probe.ways;
+	bool can_mount = suite.isolation != ISOLATION_NONE, missed = false;
+	bool must[MET_COUNT] = {
+	    [MET_COLD_BIND] = can_mount,
+	    [MET_WARM_BIND] = can_mount,
+	    [MET_COMPOSED] = can_mount,
+	    [MET_PATCHED] = can_mount,
+	    [MET_FILE_BOUND] = can_mount && !suite_uid_differs(&suite),
+	    [MET_IMAGE] = ways[PLACE_IMAGE].works,
+	    [MET_PATCH_IN_IMAGE] = ways[PLACE_IMAGE].works,
+	    [MET_OVERLAY_WHOLE] = ways[PLACE_OVERLAY].works,
+	    [MET_OVERLAY_FLAT] = ways[PLACE_OVERLAY].works,
+	    [MET_CLONED_TREE] = true,
+	    [MET_LINKED] = true,
+	    [MET_REFLINKED] = ways[PLACE_REFLINK].works,
+	    [MET_COPIED] = true,
+	    [MET_WRITABLE] = true,
+	    [MET_REFUSED] = true,
+	    [MET_MISSING] = true,
+	};
+
+	for (int i = 0; i < MET_COUNT; i++) {
+		if (!must[i] || met[i] != 0)
+			continue;
+		print_message("never met: %s\n", met_names[i]);
+		missed = true;
+	}
+	for (int i = 0; i < ENGINE_COUNT; i++) {
+		if (!suite_allows(&suite, (enum engine)i) || engines_met[i] != 0)
+			continue;
+		print_message("never met: engine %s\n", engine_names[i]);
+		missed = true;
+	}
+	assert_false(missed);
+}
+
+static void
+test_any_plan_gives_the_same_tree(void **state)
+{
+	const char *seed = getenv("RAMET_TEST_SEED"), *seconds = getenv("RAMET_TEST_S");
+	uint64_t start = clock_monotonic_us();
+	uint64_t budget_us = (seconds == NULL ? 2 : strtoull(seconds, NULL, 10)) * 1000000;
+	uint64_t random = clock_realtime_us();
+	unsigned sequences = 0;
+
+	(void)state;
+	if (seed != NULL) {
+		run_sequence(strtoull(seed, NULL, 10));
+		return;
+	}
+	for (uint64_t i = 1; i <= SEEDS_FIXED; i++)
+		run_sequence(i);
+	check_met();
+	print_message("note: %s: random sequences from RAMET_TEST_SEED=%" PRIu64 " on\n",
+	    isolation_names[suite.isolation], random);
+	for (; clock_monotonic_us() - start < budget_us; sequences++)
+		run_sequence(random + sequences);
+	print_message(
+	    "note: %s: %u stagings in %u sequences, %.1f s:", isolation_names[suite.isolation],
+	    stagings, SEEDS_FIXED + sequences, (double)(clock_monotonic_us() - start) / 1e6);
+	for (int i = 0; i < MET_COUNT; i++)
+		print_message(" %s %u,", met_names[i], met[i]);
+	print_message("\n");
+}
+
+static int
+run(enum isolation isolation)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_any_plan_gives_the_same_tree)};
+
+	suite_open(&suite, isolation);
+	other = suite.host;
+	other.stager = NULL;
+	other.slot = slot_at(suite.host.region, OTHER_SLOT);
+	slot_assign(suite.host.region, OTHER_SLOT);
+	slot_activate(suite.host.region, OTHER_SLOT, getpid());
+	int failed = cmocka_run_group_tests_name(isolation_names[isolation], tests, NULL, NULL);
+	stager_free(other.stager);
+	suite_close(&suite);
+	return failed == 0 ? 0 : 1;
+}
+
+int
+main(int argc, char **argv)
+{
+	return suite_main(argc, argv, run);
+}
