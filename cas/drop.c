@@ -10,7 +10,10 @@
 #include "cas/internal.h"
 #include "shm/usage.h"
 
-/* Into the trash, where its bytes can still be looked at until the janitor comes by. */
+/*
+ * Into the trash, where its bytes can still be looked at until the janitor comes by; gone at once
+ * where there is no trash any more.
+ */
 int
 blob_unlink(struct cas *cas, const char *name)
 {
@@ -25,7 +28,7 @@ blob_unlink(struct cas *cas, const char *name)
 		usage_absent(cas->usage, &digest);
 	fs_temp_name("blob", trash, sizeof(trash));
 	rc = renameat(cas->cas_fd, name, cas->trash_fd, trash) != 0 ? -errno : 0;
-	if (rc != 0 && rc != -ENOENT && !S_ISDIR(st.st_mode))
+	if (rc != 0 && !S_ISDIR(st.st_mode))
 		rc = unlinkat(cas->cas_fd, name, 0) != 0 ? -errno : 0;
 	if (rc == 0 && S_ISREG(st.st_mode))
 		usage_add(cas->usage, -1, -(int64_t)st.st_size);

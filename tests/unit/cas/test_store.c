@@ -426,6 +426,20 @@ test_drop_takes_both_names(void **state)
 	assert_int_equal(usage_bytes(cas_usage(f->cas)), 0);
 }
 
+/* Somebody has removed the trash folder of a running host: what must not be served is not. */
+static void
+test_drop_without_a_trash(void **state)
+{
+	struct fixture *f = *state;
+	struct digest digest = put_text(f->cas, "bad");
+
+	assert_int_equal(unlinkat(f->state_fd, "trash", AT_REMOVEDIR), 0);
+	cas_drop(f->cas, &digest);
+	assert_int_equal(cas_has(f->cas, &digest), 0);
+	assert_int_equal(usage_blobs(cas_usage(f->cas)), 0);
+	assert_int_equal(mkdirat(f->state_fd, "trash", 0755), 0);
+}
+
 static void
 test_read_only_handle(void **state)
 {
@@ -602,6 +616,7 @@ main(void)
 	    T(test_torn_blob_is_not_present),
 	    T(test_wrong_size_asked_for),
 	    T(test_drop_takes_both_names),
+	    T(test_drop_without_a_trash),
 	    T(test_read_only_handle),
 	    T(test_concurrent_puts),
 	    T(test_put_expected),
