@@ -2,6 +2,8 @@
 
 #ifdef RAMET_FAULTS
 
+#include <sys/mman.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -26,10 +28,17 @@ static struct {
 	int crash_at; /* point, or -1 */
 	long crash_left;
 	const char *once;
-	int fail_at; /* call, or -1 */
-	long fail_skip, fail_count;
-	int fail_errno;
-} plan = {.crash_at = -1, .fail_at = -1};
+} plan = {.crash_at = -1};
+
+struct failing {
+	int at; /* call, or -1 */
+	long first, count; /* the first to fail, 1 or more; how many, 0: all from there on */
+	int error;
+	_Atomic long calls;
+	_Atomic unsigned struck;
+};
+static struct failing from_environment = {.at = -1};
+static struct failing *failing = &from_environment; /* or in memory that processes share */
 
 static int
 name_find(const char *const *names, int count, const char *name, size_t len)
@@ -39,6 +48,20 @@ name_find(const char *const *names, int count, const char *name, size_t len)
 			return i;
 	fprintf(stderr, "fault: no such point or call: %s\n", name);
 	abort();
+}
+
+static void
+fail_parse(const char *fail)
+{
+	size_t len = strcspn(fail, ":");
+
+	failing->count = 1;
+	failing->at = name_find(call_names, FAULT_CALL_COUNT, fail, len);
+	if (sscanf(fail + len, ":%ld:%d:%ld", &failing->first, &failing->error, &failing->count) <
+	    2)
+		abort();
+	if (failing->first < 1)
+		failing->first = 1;
 }
 
 static void
@@ -55,16 +78,34 @@ plan_load(void)
 		plan.crash_left = crash[len] == ':' ? atol(crash + len + 1) : 1;
 		plan.once = getenv("RAMET_CRASH_ONCE");
 	}
-	if (fail != NULL && *fail != '\0') {
-		size_t len = strcspn(fail, ":");
-		long count = 1;
+	if (fail != NULL && *fail != '\0')
+		fail_parse(fail);
+}
 
-		plan.fail_at = name_find(call_names, FAULT_CALL_COUNT, fail, len);
-		if (sscanf(fail + len, ":%ld:%d:%ld", &plan.fail_skip, &plan.fail_errno, &count) <
-		    2)
+void
+fault_set(const char *fail)
+{
+	if (!plan.loaded)
+		plan_load();
+	if (failing == &from_environment) {
+		void *shared = mmap(NULL, sizeof(*failing), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+		if (shared == MAP_FAILED)
 			abort();
-		plan.fail_count = count == 0 ? -1 : count;
+		failing = shared;
 	}
+	failing->at = -1;
+	failing->calls = 0;
+	failing->struck = 0;
+	if (fail != NULL)
+		fail_parse(fail);
+}
+
+unsigned
+fault_struck(void)
+{
+	return failing->struck;
 }
 
 void
@@ -89,17 +130,14 @@ fault_inject(enum fault_call call)
 {
 	if (!plan.loaded)
 		plan_load();
-	if (plan.fail_at != (int)call)
+	if (failing->at != (int)call)
 		return 0;
-	if (plan.fail_skip > 1) {
-		plan.fail_skip--;
+	long turn = ++failing->calls;
+	if (turn < failing->first ||
+	    (failing->count != 0 && turn >= failing->first + failing->count))
 		return 0;
-	}
-	if (plan.fail_count == 0)
-		return 0;
-	if (plan.fail_count > 0)
-		plan.fail_count--;
-	errno = plan.fail_errno;
+	failing->struck++;
+	errno = failing->error;
 	return -1;
 }
 

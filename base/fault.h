@@ -10,6 +10,10 @@
  *   RAMET_FAIL=call:n:errno[:count]   the n-th call named `call` fails with errno (a number), and
  *                             so do the count-1 after it (default 1; 0 means all)
  *
+ * A test may say from within what is to fail: fault_set("call:n:errno[:count]"), NULL for nothing;
+ * processes forked afterwards, or since the first such call, see the same, and count together.
+ * fault_struck: how often one has failed since.  One thread, while no other process is at it.
+ *
  * Every crash point is declared in crash_points.def, so that a test can run through all of them;
  * every fault name in fault_calls.def.
  */
@@ -31,6 +35,8 @@ enum fault_call {
 };
 void crash_point(enum crash_point point);
 int fault_inject(enum fault_call call);
+void fault_set(const char *fail);
+unsigned fault_struck(void);
 enum { FAULTS_COMPILED_IN = 1 };
 #define CRASH_POINT(name) crash_point(CRASH_##name)
 /* Evaluates to -1 with errno set when the fault strikes, else to the call's own value. */

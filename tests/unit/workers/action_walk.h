@@ -8,6 +8,7 @@
 #define TESTS_ACTION_WALK_H
 
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include <dirent.h>
 #include <errno.h>
@@ -26,6 +27,7 @@ struct action_record {
 	uint64_t size, hash; /* of a file */
 	int64_t mtime_s;
 	uint32_t mtime_ns, mode, depth, is_own; /* is_own: of whoever looks */
+	uint32_t xattrs; /* length of their names, of what can be opened */
 	uint16_t name_len, target_len; /* both follow, without a NUL */
 };
 
@@ -39,6 +41,14 @@ action_hash(uint64_t hash, const void *data, size_t len)
 	return hash;
 }
 #define ACTION_HASH_START UINT64_C(0xcbf29ce484222325)
+
+static inline uint32_t
+action_xattrs(int fd)
+{
+	ssize_t len = flistxattr(fd, NULL, 0);
+
+	return len < 0 ? 0 : (uint32_t)len;
+}
 
 static inline int
 action_hash_file(int dirfd, const char *name, struct action_record *record)
@@ -55,6 +65,7 @@ action_hash_file(int dirfd, const char *name, struct action_record *record)
 	}
 	if (fd < 0 || got < 0)
 		return -errno;
+	record->xattrs = action_xattrs(fd);
 	close(fd);
 	return 0;
 }
@@ -105,7 +116,7 @@ action_walk_entry(int dirfd, const char *name, uint32_t depth, FILE *out)
 	struct action_record record = {.depth = depth, .name_len = (uint16_t)strlen(name)};
 	char target[ACTION_TARGET_SIZE];
 	struct stat st;
-	int rc = 0;
+	int fd, rc = 0;
 
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return -errno;
@@ -115,6 +126,12 @@ action_walk_entry(int dirfd, const char *name, uint32_t depth, FILE *out)
 	record.mtime_ns = (uint32_t)st.st_mtim.tv_nsec;
 	if (S_ISREG(st.st_mode))
 		rc = action_hash_file(dirfd, name, &record);
+	if (S_ISDIR(st.st_mode)) {
+		fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0)
+			return -errno;
+		record.xattrs = action_xattrs(fd);
+	}
 	if (S_ISLNK(st.st_mode)) {
 		ssize_t len = readlinkat(dirfd, name, target, sizeof(target));
 		if (len < 0)
@@ -130,9 +147,6 @@ action_walk_entry(int dirfd, const char *name, uint32_t depth, FILE *out)
 	fwrite(target, 1, record.target_len, out);
 	if (!S_ISDIR(st.st_mode))
 		return 0;
-	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
 	rc = action_walk(fd, depth + 1, out);
 	close(fd);
 	return rc;

@@ -62,6 +62,24 @@ cache_resume(struct host *host)
 	}
 }
 
+/* What it has thrown away; the folder stays. */
+static inline void
+cache_empty_trash(struct host *host)
+{
+	size_t count;
+	int fd;
+
+	HOST_TRY("trash", fs_mkdir(host->config.state_fd, "trash", 0755));
+	HOST_TRY("trash", fs_open_beneath(host->config.state_fd, "trash", &fd));
+	char **names = action_list(fd, &count);
+	for (size_t i = 0; i < count; i++) {
+		HOST_TRY(names[i], fs_remove_tree(fd, names[i]));
+		free(names[i]);
+	}
+	free(names);
+	close(fd);
+}
+
 static inline void
 cache_say(void *arg, const char *words)
 {
@@ -86,6 +104,52 @@ cache_check(struct suite *suite)
 		if (differences != 0)
 			fprintf(stderr, "%s: %d differences\n", path, differences);
 		wrong += differences != 0;
+	}
+	return wrong;
+}
+
+static inline bool
+cache_is_whole(int dirfd, const char *name)
+{
+	mode_t mode = strchr(name, '.') == NULL ? 0444 : 0555;
+	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	char hex[DIGEST_HEX_SIZE] = "";
+	struct digest digest;
+	struct stat st = {0};
+
+	if (fd < 0)
+		return false;
+	int rc = fstat(fd, &st) != 0 ? -errno : hash_fd(fd, &digest);
+	if (rc == 0)
+		digest_to_hex(&digest, hex);
+	close(fd);
+	if (strncmp(hex, name, DIGEST_HEX_SIZE - 1) == 0 && (st.st_mode & 07777) == mode)
+		return true;
+	fprintf(stderr, "cas: %s: mode %o, %lld bytes, of %s\n", name, (unsigned)st.st_mode,
+	    (long long)st.st_size, hex);
+	return false;
+}
+
+/* Every blob holds what its name says, read-only; how many do not, or some of them. */
+static inline int
+cache_check_blobs(struct host *host)
+{
+	int cas_fd = cas_dirfd(host->cas), wrong = 0;
+
+	for (unsigned i = 0; i < 256; i++) {
+		char folder[4];
+		size_t count = 0;
+		snprintf(folder, sizeof(folder), "%02x", i);
+		int fd = openat(cas_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		char **names = fd < 0 ? NULL : action_list(fd, &count);
+		for (size_t j = 0; names != NULL && j < count; j++) {
+			if (wrong < 5)
+				wrong += !cache_is_whole(fd, names[j]);
+			free(names[j]);
+		}
+		free(names);
+		if (fd >= 0)
+			close(fd);
 	}
 	return wrong;
 }

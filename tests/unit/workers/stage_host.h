@@ -173,28 +173,37 @@ host_release(struct host *host)
 	return rc;
 }
 
+/* Something half-built in a folder of the cache. */
+static inline bool
+host_has_building(struct host *host, const char *folder)
+{
+	int fd = openat(host->config.state_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	bool found = false;
+
+	for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;)
+		found |= strncmp(entry->d_name, "building.", 9) == 0;
+	if (dir != NULL)
+		closedir(dir);
+	return found;
+}
+
 /* What must be gone after each action, however it went. */
 static inline const char *
 host_leak(struct host *host)
 {
 	struct slot_info info;
-	const char *found = NULL;
 
-	slot_read(host->region, HOST_SLOT, &info);
+	slot_read(host->region, slot_number(host->region, host->slot), &info);
 	if (info.pins != 0)
-		found = "a pin";
+		return "a pin";
 	if (info.permits != 0)
-		found = "a permit";
+		return "a permit";
 	if (info.builds != 0)
-		found = "a BUILDING entry";
-	int fd = openat(host->config.state_fd, "trees", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;)
-		if (strncmp(entry->d_name, "building.", 9) == 0)
-			found = "a half-built tree";
-	if (dir != NULL)
-		closedir(dir);
-	return found;
+		return "a BUILDING entry";
+	if (host_has_building(host, "trees"))
+		return "a half-built tree";
+	return host_has_building(host, "images") ? "a half-built image" : NULL;
 }
 
 /* Directories by hand: dir_new, then add, then dir_put. */

@@ -9,33 +9,22 @@
 
 #include <sys/wait.h>
 
-#include <inttypes.h>
-#include <libgen.h>
 #include <spawn.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "cas/digest_map.h"
 #include "tests/cmocka_wrap.h"
-#include "tests/unit/workers/action_walk.h"
-#include "tests/unit/workers/stage_host.h"
+#include "tests/unit/workers/stage_compare.h"
 #include "workers/run.h"
 
 enum { SUITE_UID = 64321 };
-
-/* What blobs hold, as action_walk.h hashes it: kept, so that a blob may be lost meanwhile. */
-struct suite_bytes {
-	struct digest_map map;
-	uint64_t *hashes;
-	size_t count, room;
-};
 
 struct suite {
 	struct host host;
 	struct runner *runner;
 	enum isolation isolation;
 	uid_t uid; /* the actions' */
-	struct suite_bytes bytes;
+	struct look_bytes bytes;
 	struct stage_request request; /* the latest */
 };
 
@@ -206,319 +195,25 @@ suite_run(struct suite *suite, const char *what)
 	return suite_run_by(suite, &suite->host, what);
 }
 
-/* Comparison. */
-
-static inline uint64_t
-suite_hash_of(struct suite *suite, const struct digest *digest)
-{
-	struct suite_bytes *bytes = &suite->bytes;
-	struct host *host = &suite->host;
-	bool is_new;
-	uint8_t *data;
-	size_t len;
-
-	if (digest_is_empty(digest))
-		return ACTION_HASH_START;
-	uint32_t *number = digest_map_add(&bytes->map, digest, &is_new);
-	if (!is_new)
-		return bytes->hashes[*number];
-	HOST_TRY("blob", cas_read(host->cas, digest, 1 << 30, &data, &len));
-	if (bytes->count == bytes->room) {
-		bytes->room = bytes->room == 0 ? 256 : bytes->room * 2;
-		bytes->hashes = reallocarray(bytes->hashes, bytes->room, sizeof(uint64_t));
-		HOST_TRY("memory", bytes->hashes == NULL ? -ENOMEM : 0);
-	}
-	*number = (uint32_t)bytes->count;
-	bytes->hashes[bytes->count++] = action_hash(ACTION_HASH_START, data, len);
-	free(data);
-	return bytes->hashes[*number];
-}
-
-/* What is to be seen, and the records of what was. */
-struct suite_look {
-	struct suite *suite;
-	const struct stage_request *request; /* NULL: a cached tree, no sandbox */
-	const struct stage_report *report;
-	const uint8_t *at, *end;
-	bool all_own, is_writable; /* the inputs: whose, and of which modes */
-	int differences;
-};
-
-/* `path` is `other` or lies below it. */
-static inline bool
-suite_is_below(const char *path, const char *other)
-{
-	size_t len = strlen(other);
-
-	return len == 0 ||
-	    (strncmp(path, other, len) == 0 && (path[len] == '/' || path[len] == '\0'));
-}
-
-/* An output, or in one. */
-static inline bool
-suite_is_output(const struct stage_request *request, const char *path)
-{
-	for (size_t i = 0; request != NULL && i < request->output_count; i++)
-		if (suite_is_below(path, request->output_paths[i]))
-			return true;
-	for (size_t i = 0; request != NULL && i < request->output_directory_count; i++)
-		if (suite_is_below(path, request->output_directories[i]))
-			return true;
-	return false;
-}
-
-/* Has to be a directory: leads to an output, or is one, or is on the way to where it works. */
-static inline bool
-suite_is_made(const struct stage_request *request, const char *path)
-{
-	if (request == NULL)
-		return false;
-	if (suite_is_below(request->working_directory, path))
-		return true;
-	for (size_t i = 0; i < request->output_count; i++)
-		if (suite_is_below(request->output_paths[i], path) &&
-		    strcmp(request->output_paths[i], path) != 0)
-			return true;
-	for (size_t i = 0; i < request->output_directory_count; i++)
-		if (suite_is_below(request->output_directories[i], path))
-			return true;
-	return false;
-}
-
-struct suite_want {
-	const char *name;
-	const ReapiFileNode *file;
-	const ReapiSymlinkNode *symlink;
-	bool is_directory;
-	struct digest digest;
-};
-
+/* Records, compared with what was staged. */
 static inline int
-suite_by_name(const void *a, const void *b)
+suite_compare(
+    struct suite *suite, struct host *host, bool any_owner, const uint8_t *data, size_t len)
 {
-	const struct suite_want *x = a, *y = b;
-
-	return strcmp(x->name, y->name);
-}
-
-/* The first component below `path` of something that has to be made, if the tree lacks it. */
-static inline void
-suite_want_made(struct suite_look *look, const char *path, const char *made,
-    struct suite_want *wants, size_t *inout_count)
-{
-	struct arena *arena = look->suite->host.arena;
-	const char *below = made + (path[0] == '\0' ? 0 : strlen(path) + 1);
-
-	if (!suite_is_below(made, path) || strlen(made) <= strlen(path))
-		return;
-	char *name = arena_printf(arena, "%.*s", (int)strcspn(below, "/"), below);
-	char *full = path[0] == '\0' ? name : arena_printf(arena, "%s/%s", path, name);
-	if (!suite_is_made(look->request, full))
-		return;
-	for (size_t i = 0; i < *inout_count; i++)
-		if (strcmp(wants[i].name, name) == 0)
-			return;
-	wants[(*inout_count)++] =
-	    (struct suite_want){.name = name, .is_directory = true, .digest = digest_empty};
-}
-
-/* Everything that has to be in a directory, sorted. */
-static inline struct suite_want *
-suite_wants(
-    struct suite_look *look, const char *path, const struct digest *digest, size_t *ret_count)
-{
-	struct host *host = &look->suite->host;
-	const struct stage_request *request = look->request;
-	ReapiDirectory *message;
-
-	HOST_TRY("Directory", directory_load(host->cas, host->arena, digest, &message, &host->err));
-	size_t count = 0,
-	       room = message->n_files + message->n_symlinks + message->n_directories + 1;
-	if (request != NULL)
-		room += request->output_count + request->output_directory_count;
-	struct suite_want *wants = arena_alloc(host->arena, room * sizeof(*wants));
-	for (size_t i = 0; i < message->n_files; i++)
-		wants[count++] =
-		    (struct suite_want){.name = message->files[i]->name, .file = message->files[i]};
-	for (size_t i = 0; i < message->n_symlinks; i++)
-		wants[count++] = (struct suite_want){
-		    .name = message->symlinks[i]->name, .symlink = message->symlinks[i]};
-	for (size_t i = 0; i < message->n_directories; i++) {
-		wants[count] = (struct suite_want){
-		    .name = message->directories[i]->name, .is_directory = true};
-		HOST_TRY("digest",
-		    reapi_digest_get(message->directories[i]->digest, &wants[count].digest));
-		count++;
-	}
-	if (request != NULL) {
-		suite_want_made(look, path, request->working_directory, wants, &count);
-		for (size_t i = 0; i < request->output_count; i++)
-			suite_want_made(look, path, request->output_paths[i], wants, &count);
-		for (size_t i = 0; i < request->output_directory_count; i++)
-			suite_want_made(look, path, request->output_directories[i], wants, &count);
-	}
-	qsort(wants, count, sizeof(*wants), suite_by_name);
-	*ret_count = count;
-	return wants;
-}
-
-/* The record that comes next; NULL at the end. */
-static inline const struct action_record *
-suite_peek(const struct suite_look *look, struct action_record *record)
-{
-	if ((size_t)(look->end - look->at) < sizeof(*record))
-		return NULL;
-	memcpy(record, look->at, sizeof(*record));
-	return record;
-}
-
-static inline void
-suite_next(struct suite_look *look, const struct action_record *record)
-{
-	look->at += sizeof(*record) + record->name_len + record->target_len;
-}
-
-static inline const char *
-suite_shown(const struct suite_look *look, const char *path, const struct action_record *record)
-{
-	return arena_printf(look->suite->host.arena, "%.200s%s%.*s", path,
-	    path[0] == '\0' ? "" : "/", record->name_len, (const char *)look->at + sizeof(*record));
-}
-
-#define SUITE_DIFFERS(look, path, ...)                                                             \
-	do {                                                                                       \
-		if ((look)->differences++ < 10) {                                                  \
-			fprintf(stderr, "%.300s: ", path);                                         \
-			fprintf(stderr, __VA_ARGS__);                                              \
-			fputc('\n', stderr);                                                       \
-		}                                                                                  \
-	} while (0)
-
-static inline void
-suite_compare_file(struct suite_look *look, const char *path, const ReapiFileNode *file,
-    const struct action_record *got)
-{
-	struct host *host = &look->suite->host;
-	const ReapiNodeProperties *properties = file->node_properties;
-	bool is_output = suite_is_output(look->request, path);
-	/* Below an overlay of all its inputs an action needs no write bit. */
-	bool is_lower =
-	    look->report != NULL && look->report->has_overlay && look->report->overlay.is_owned;
-	mode_t mode = file->is_executable ? 0555 : 0444;
-	struct digest digest;
-
-	if (properties != NULL && properties->unix_mode != NULL)
-		mode = (properties->unix_mode->value & 0555) | 0444;
-	if (look->is_writable || (is_output && !is_lower))
-		mode |= 0200;
-	if (!S_ISREG(got->mode)) {
-		SUITE_DIFFERS(look, path, "no file, mode %o", got->mode);
-		return;
-	}
-	if ((got->mode & 07777) != mode)
-		SUITE_DIFFERS(look, path, "mode %o, not %o", got->mode & 07777, (unsigned)mode);
-	HOST_TRY("digest", reapi_digest_get(file->digest, &digest));
-	if (got->size != (uint64_t)digest.size_bytes ||
-	    got->hash != suite_hash_of(look->suite, &digest))
-		SUITE_DIFFERS(look, path, "other bytes");
-	if (properties != NULL && properties->mtime != NULL &&
-	    (got->mtime_s != properties->mtime->seconds ||
-		got->mtime_ns != (uint32_t)properties->mtime->nanos))
-		SUITE_DIFFERS(
-		    look, path, "mtime %" PRId64 ".%09" PRIu32, got->mtime_s, got->mtime_ns);
-	if (look->request != NULL && got->is_own != (look->all_own || is_output))
-		SUITE_DIFFERS(
-		    look, path, got->is_own ? "the action's own" : "not the action's own");
-}
-
-static inline void suite_compare_directory(
-    struct suite_look *look, const char *path, uint32_t depth, const struct digest *digest);
-
-static inline void
-suite_compare_entry(struct suite_look *look, const char *path, uint32_t depth,
-    const struct suite_want *want, const struct action_record *got)
-{
-	const char *target = (const char *)look->at + sizeof(*got) + got->name_len;
-
-	suite_next(look, got);
-	if (want->file != NULL) {
-		suite_compare_file(look, path, want->file, got);
-		return;
-	}
-	if (want->symlink != NULL) {
-		if (!S_ISLNK(got->mode) || got->target_len != strlen(want->symlink->target) ||
-		    memcmp(target, want->symlink->target, got->target_len) != 0)
-			SUITE_DIFFERS(
-			    look, path, "no symlink, or to %.*s", got->target_len, target);
-		return;
-	}
-	bool is_spine = suite_is_made(look->request, path) || suite_is_output(look->request, path);
-	if (!S_ISDIR(got->mode)) {
-		SUITE_DIFFERS(look, path, "no directory, mode %o", got->mode);
-		return;
-	}
-	if ((got->mode & 07777) != 0755)
-		SUITE_DIFFERS(look, path, "directory of mode %o", got->mode & 07777);
-	if (look->request != NULL && got->is_own != (look->all_own || is_spine))
-		SUITE_DIFFERS(
-		    look, path, got->is_own ? "the action's own" : "not the action's own");
-	suite_compare_directory(look, path, depth + 1, &want->digest);
-}
-
-static inline void
-suite_compare_directory(
-    struct suite_look *look, const char *path, uint32_t depth, const struct digest *digest)
-{
-	struct arena *arena = look->suite->host.arena;
-	struct action_record got;
-	size_t count;
-	struct suite_want *wants = suite_wants(look, path, digest, &count);
-
-	for (size_t i = 0; i < count; i++) {
-		const struct suite_want *want = &wants[i];
-		const char *below =
-		    path[0] == '\0' ? want->name : arena_printf(arena, "%s/%s", path, want->name);
-		const char *name;
-		int order = -1; /* of what comes, compared with what has to */
-		while (suite_peek(look, &got) != NULL && got.depth >= depth && order < 0) {
-			name = (const char *)look->at + sizeof(got);
-			order = got.depth > depth ? -1 : strncmp(name, want->name, got.name_len);
-			if (order == 0 && want->name[got.name_len] != '\0')
-				order = -1;
-			if (order < 0) {
-				SUITE_DIFFERS(look, suite_shown(look, path, &got), "too much");
-				suite_next(look, &got);
-			}
-		}
-		if (order == 0)
-			suite_compare_entry(look, below, depth, want, &got);
-		else
-			SUITE_DIFFERS(look, below, "not there");
-	}
-	while (suite_peek(look, &got) != NULL && got.depth >= depth) {
-		SUITE_DIFFERS(look, suite_shown(look, path, &got), "too much");
-		suite_next(look, &got);
-	}
-}
-
-/* Of records, with what was staged (request and report), or a cached tree. */
-static inline int
-suite_compare(struct suite *suite, const struct stage_request *request,
-    const struct stage_report *report, const struct digest *root, const uint8_t *data, size_t len)
-{
-	bool is_owned = report != NULL && report->has_overlay && report->overlay.is_owned;
-	bool is_off = request != NULL && request->guard_off;
-	struct suite_look look = {
-	    .suite = suite,
-	    .request = request,
-	    .report = report,
+	bool is_owned = host->report.has_overlay && host->report.overlay.is_owned;
+	struct look look = {
+	    .host = &suite->host,
+	    .bytes = &suite->bytes,
+	    .request = &suite->request,
+	    .report = &host->report,
 	    .at = data,
 	    .end = data + len,
-	    .all_own = !suite_uid_differs(suite) || is_off || is_owned,
-	    .is_writable = is_off && !is_owned,
+	    .any_owner = any_owner,
+	    .all_own = !suite_uid_differs(suite) || suite->request.guard_off || is_owned,
+	    .is_writable = suite->request.guard_off && !is_owned,
 	};
 
-	suite_compare_directory(&look, "", 0, root);
+	look_compare_directory(&look, "", 0, &suite->request.root);
 	return look.differences;
 }
 
@@ -541,8 +236,7 @@ suite_look_by(struct suite *suite, struct host *host)
 	int rc = fs_read_file(host->sandbox.dirfd, "stdout", (size_t)1 << 30, &data, &len);
 	if (rc != 0 && rc != -ENOENT) /* no output, no file */
 		return -1;
-	int differences =
-	    suite_compare(suite, &suite->request, &host->report, &suite->request.root, data, len);
+	int differences = suite_compare(suite, host, false, data, len);
 	free(data);
 	return differences;
 }
@@ -553,25 +247,50 @@ suite_look(struct suite *suite)
 	return suite_look_by(suite, &suite->host);
 }
 
-/* Records of what lies at a path of the state directory, compared with a Directory. */
+/* Walks by itself; the records are the caller's to free. */
+static inline char *
+suite_walk(struct host *host, int dirfd, const char *name, uint32_t depth, size_t *ret_len)
+{
+	char *data = NULL;
+	FILE *out = open_memstream(&data, ret_len);
+
+	HOST_TRY("memory", out == NULL ? -ENOMEM : 0);
+	HOST_TRY(name, action_walk(dirfd, depth, out));
+	fclose(out);
+	return data;
+}
+
+/* What was placed, where nothing is mounted over it: without running anything. */
+static inline int
+suite_look_directly(struct suite *suite)
+{
+	struct host *host = &suite->host;
+	size_t len;
+	char *data = suite_walk(host, host->sandbox.rootfd, "sandbox", 0, &len);
+	int differences = suite_compare(suite, host, true, (uint8_t *)data, len);
+
+	free(data);
+	return differences;
+}
+
+/* What lies at a path of the state directory, compared with a Directory. */
 static inline int
 suite_compare_cached(struct suite *suite, const char *path, const struct digest *digest)
 {
 	struct host *host = &suite->host;
-	char *data = NULL;
-	size_t len = 0;
+	size_t len;
 	int fd;
 
 	HOST_TRY(path, fs_open_beneath(host->config.state_fd, path, &fd));
-	FILE *out = open_memstream(&data, &len);
-	HOST_TRY("memory", out == NULL ? -ENOMEM : 0);
-	HOST_TRY(path, action_walk(fd, 1, out));
-	fclose(out);
-	close(fd);
 	/* (Depth 1: a cached tree may have what a sandbox's root may not.) */
-	struct suite_look look = {
-	    .suite = suite, .at = (uint8_t *)data, .end = (uint8_t *)data + len};
-	suite_compare_directory(&look, "", 1, digest);
+	char *data = suite_walk(host, fd, path, 1, &len);
+	close(fd);
+	struct look look = {.host = host,
+	    .bytes = &suite->bytes,
+	    .at = (uint8_t *)data,
+	    .end = (uint8_t *)data + len,
+	    .any_owner = true};
+	look_compare_directory(&look, "", 1, digest);
 	free(data);
 	return look.differences;
 }
