@@ -261,7 +261,7 @@ main(int argc, char **argv)
 			return 2;
 	}
 	if (list) {
-		each_row(NULL, NULL);
+		each_row(NULL, argv + optind);
 		return 0;
 	}
 	if (state_dir == NULL)

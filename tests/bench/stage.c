@@ -125,12 +125,20 @@ shape_worth(const struct shape *shape, const char *fs)
 
 /* Ways that place each file whatever was seen are measured where that tells something new. */
 static bool
+huge_worth(enum engine engine, const struct group *group)
+{
+	if (engine == ENGINE_HARDLINK)
+		return group->is_whole ? group->percent == 10 : group->change == CHANGE_COLD;
+	return engine == ENGINE_AUTO || engine == ENGINE_BIND || engine == ENGINE_IMAGE;
+}
+
+static bool
 way_worth(enum engine engine, const struct shape *shape, const struct group *group)
 {
+	if (shape->files >= HUGE_FILES)
+		return huge_worth(engine, group);
 	if (engine != ENGINE_REFLINK && engine != ENGINE_COPY && engine != ENGINE_OVERLAY)
 		return true;
-	if (shape->files >= HUGE_FILES)
-		return false;
 	if (engine == ENGINE_OVERLAY)
 		return group->change == CHANGE_EXACT || group->change == CHANGE_COLD ||
 		    is_named(shape, "p95_dirs");
