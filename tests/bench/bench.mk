@@ -23,7 +23,7 @@ bench-run: bench-built all
 	    $(WARN) $(CFLAGS) -- $(PKG_LIBS) -- $(GATEWAY_LIBS) > $(BUILD)/selfbuild-debug.jsonl
 	@python3 tests/bench/run.py --programs '$(BENCH_DIR)' --rametd '$(abspath $(BUILD)/bin/rametd)' \
 	    --jobs $(BUILD)/selfbuild-debug.jsonl --source $(BUILD)/bench-source \
-	    --json $(BENCH_JSON) --only '$(BENCH)'; rc=$$?; \
+	    --json $(BENCH_JSON) --only '$(value BENCH)'; rc=$$?; \
 	    python3 tests/bench/plot.py $(BENCH_JSON) $(BUILD)/bench.svg; exit $$rc
 
 bench-built: $(BENCH_PROGRAMS)

@@ -188,7 +188,7 @@ class Bench:
     def volume_gone(self, fs):
         where = os.path.join(self.directory, fs)
         if not has_namespaces():
-            shutil.rmtree(where)
+            remove_tree(where)
             return
         run("umount", where)
         if fs != "tmpfs":
@@ -289,6 +289,12 @@ def volumes(directory):
     return ["ext4" if name == "ext2/ext3" else name or "unknown"]
 
 
+def remove_tree(path):
+    """Overlays leave directories that nobody may enter."""
+    subprocess.run(["chmod", "-R", "u+rwX", path], check=False)
+    shutil.rmtree(path, ignore_errors=True)
+
+
 def run(*command):
     """Says what a failing command said, and nothing otherwise."""
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -334,7 +340,7 @@ def measure_all(options):
     finally:
         if has_namespaces():
             subprocess.run(["umount", "-R", bench.directory], check=False)
-        shutil.rmtree(bench.directory, ignore_errors=True)
+        remove_tree(bench.directory)
     if not bench.rows and not bench.failed:
         sys.exit("bench: no row's name matches %r" % options.only)
     write_json(options.json, bench.rows)
