@@ -79,28 +79,50 @@ series_alternate(const struct series_bounds *bounds, double unit_ns, series_meas
 }
 
 static uint64_t
-spent_a_share(const struct series_turn *turn)
+budget_of(const struct series_turn *turn, const struct series_bounds *bounds)
 {
-	return turn->spent_ns / (turn->shares > 0 ? turn->shares : 1);
+	return (uint64_t)bounds->budget_ms * 1000000u * (turn->shares > 0 ? turn->shares : 1);
 }
 
+/* How many samples it is to have; of one that has none yet, nobody knows. */
+static double
+lots_of(const struct series_turn *turn, const struct series_bounds *bounds)
+{
+	double count = (double)turn->series.count, lots;
+
+	if (turn->is_over)
+		return 0;
+	lots = (double)budget_of(turn, bounds) * count / ((double)turn->spent_ns + 1);
+	return lots < bounds->least ? bounds->least : lots > bounds->most ? bounds->most : lots;
+}
+
+/* NULL: all are over. */
 static struct series_turn *
-turn_next(struct series_turn *turns, size_t count)
+turn_next(struct series_turn *turns, size_t count, const struct series_bounds *bounds)
 {
 	struct series_turn *next = NULL;
+	double all = 0, lot;
 	size_t i;
 
-	for (i = 0; i < count; i++)
-		if (!turns[i].is_over &&
-		    (next == NULL || spent_a_share(&turns[i]) < spent_a_share(next)))
-			next = &turns[i];
+	for (i = 0; i < count; i++) {
+		if (!turns[i].is_over && turns[i].series.count == 0)
+			return &turns[i];
+		all += lots_of(&turns[i], bounds);
+	}
+	lot = all * arc4random() / 4294967296.0;
+	for (i = 0; i < count && lot >= 0; i++) {
+		if (turns[i].is_over)
+			continue;
+		next = &turns[i];
+		lot -= lots_of(next, bounds);
+	}
 	return next;
 }
 
 static void
 turn_take(struct series_turn *turn, const struct series_bounds *bounds, double unit_ns)
 {
-	uint64_t budget_ns = (uint64_t)bounds->budget_ms * 1000000u, start = bench_now_ns();
+	uint64_t budget_ns = budget_of(turn, bounds), start = bench_now_ns();
 	uint64_t counted = turn->measure(turn->arg), took = bench_now_ns() - start;
 	bool is_warm = turn->is_warm || took >= budget_ns;
 
@@ -115,7 +137,7 @@ turn_take(struct series_turn *turn, const struct series_bounds *bounds, double u
 	turn->spent_ns += took;
 	series_add(&turn->series, (double)counted / unit_ns);
 	turn->is_over = turn->series.count >= bounds->most ||
-	    (turn->series.count >= bounds->least && spent_a_share(turn) >= budget_ns);
+	    (turn->series.count >= bounds->least && turn->spent_ns >= budget_ns);
 }
 
 void
@@ -124,7 +146,7 @@ series_share(
 {
 	struct series_turn *turn;
 
-	while ((turn = turn_next(turns, count)) != NULL)
+	while ((turn = turn_next(turns, count, bounds)) != NULL)
 		turn_take(turn, bounds, unit_ns);
 }
 

@@ -37,11 +37,12 @@ void series_alternate(const struct series_bounds *bounds, double unit_ns, series
     series_measure limit, void *arg, struct series *thing_series, struct series *limit_series);
 
 /*
- * The same with any number of things, in turns that share the time: the next is always that which
- * has had the least so far, so that the slow and the quick are spread over the same span.  Each
- * ends after its own budget (and `least` samples), or `most`; one with more `shares` than one (0 is
- * one) has so many times the budget.  A first sample is thrown away where it cost less than the
- * budget.  A thing that returns SERIES_FAILED is over, and has no samples.
+ * The same with any number of things.  Which is next is drawn by lot, each as often as samples of
+ * it fit into its budget: so the slow and the quick are spread over the same span, and what a thing
+ * finds in the processor's caches, left by the one before it, is the same for all.  Each ends after
+ * its own budget (and `least` samples), or `most`; one with more `shares` than one (0 is one) has
+ * so many times the budget.  A first sample is thrown away where it cost less than the budget.  A
+ * thing that returns SERIES_FAILED is over, and has no samples.
  */
 #define SERIES_FAILED UINT64_MAX
 struct series_turn {
