@@ -154,10 +154,11 @@ differ(struct patch *patch, const struct digest *old, const struct digest *new, 
     unsigned depth)
 {
 	unsigned count = patch->count;
-	ReapiDirectory *was = depth > TREE_DEPTH_MAX ? NULL : load_old(patch, old);
-	ReapiDirectory *is = was == NULL ? NULL : load_new(patch, new);
+	ReapiDirectory *is = depth > TREE_DEPTH_MAX ? NULL : load_new(patch, new), *was;
 
-	if (is != NULL && is_alike(was, is) && children_differ(patch, was, is, path, depth))
+	/* Without directories it can only be another as a whole: no need to know the old one. */
+	if (is != NULL && is->n_directories > 0 && (was = load_old(patch, old)) != NULL &&
+	    is_alike(was, is) && children_differ(patch, was, is, path, depth))
 		return true;
 	patch->count = count;
 	return depth > 0 && leaf_add(patch, new, path, depth);
