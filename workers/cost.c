@@ -126,6 +126,22 @@ cost_read(int state_fd, struct cost_model *ret_costs)
 	return rc;
 }
 
+void
+cost_learn(struct cost_model *costs, enum cost_item item, uint64_t expected_ns, uint64_t actual_ns)
+{
+	uint64_t ns = costs->ns[item], found;
+
+	if (expected_ns == 0 || ns == 0)
+		return;
+	if (actual_ns > expected_ns * FAR_OFF)
+		actual_ns = expected_ns * FAR_OFF;
+	found = ns * actual_ns / expected_ns;
+	if (found < ns / FAR_OFF)
+		found = ns / FAR_OFF;
+	ns = (ns * 7 + found) / 8;
+	costs->ns[item] = ns == 0 ? 1 : ns > NS_MAX ? NS_MAX : (uint32_t)ns;
+}
+
 static uint32_t
 smoothed(uint32_t kept, uint32_t found)
 {

@@ -53,6 +53,13 @@ void cost_default(struct cost_model *ret_costs);
  */
 void cost_measure(int dirfd, const char *path, int can_image, struct cost_model *ret_costs);
 
+/*
+ * What was expected to take so long took so long: an item moves an eighth of the way, from at most
+ * four times off.  A worker corrects its own copy so, as it goes; what is kept stays as measured.
+ */
+void cost_learn(
+    struct cost_model *costs, enum cost_item item, uint64_t expected_ns, uint64_t actual_ns);
+
 int cost_read(int state_fd, struct cost_model *ret_costs);
 /* Smooths `costs`, just measured, with those kept, and keeps the result. */
 int cost_keep(int state_fd, struct cost_model *costs);

@@ -152,6 +152,8 @@ way_of(const struct plan_node *node)
 		return "empty";
 	case PLAN_PATCHED:
 		return "patched";
+	case PLAN_FILE:
+		return "bind";
 	case PLAN_PRIVATE:
 		return node->in_image ? "image" : "file by file";
 	case PLAN_CACHED:
@@ -176,6 +178,8 @@ why_of(const struct explanation *e, const struct plan_node *node)
 		return "nothing in it";
 	case PLAN_PATCHED:
 		return "a tree like it, with what differs bound over it";
+	case PLAN_FILE:
+		return "the one file that differs";
 	case PLAN_PRIVATE:
 		if (node->in_image)
 			break;

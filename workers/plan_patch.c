@@ -1,10 +1,11 @@
 /*
- * A subtree that is not cached, where a worker has had one before that differs in a few directories
- * only: the old one is bound, and what differs is bound over it.  So a change deep in a tree costs
- * two mounts, not one for each directory beside the way down to it.
+ * A subtree that is not cached, where a worker has had one before that differs in a few files or
+ * directories only: the old one is bound, and what differs is bound over it.  So a change deep in a
+ * tree costs two mounts, not one for each directory beside the way down to it, and one in a
+ * directory of thousands of files does not cost the others.
  *
  * That works where the two have the same names all the way down to each difference: a mount needs a
- * directory to be mounted on, and hides what was there.
+ * file or directory to be mounted on, and hides what was there.
  */
 #include <errno.h>
 #include <string.h>
@@ -12,12 +13,13 @@
 #include "cas/directory.h"
 #include "workers/stage_plan.h"
 
-enum { LEAVES_MAX = 16 };
+enum { LEAVES_MAX = 16, MISSES_MAX = 15 };
 
-/* A directory that is another one. */
+/* A directory or file that is another one. */
 struct leaf {
 	const char *path; /* below the subtree */
 	struct digest digest;
+	const ReapiFileNode *file; /* NULL: a directory */
 	unsigned depth; /* below it too */
 };
 
@@ -46,8 +48,30 @@ plan_place_note(struct planner *planner, const struct plan_node *node)
 	if (planner->places == NULL || node->path[0] == '\0')
 		return;
 	struct plan_place *place = place_of(planner, node->path);
+	if (place->is_set && !digest_equal(&place->digest, &node->digest))
+		place->misses = place->skipped = 0;
 	place->digest = node->digest;
 	place->is_set = true;
+}
+
+/*
+ * Where nothing is ever like what was before, each comparison is in vain: then they are made less
+ * and less often.
+ */
+static bool
+sits_out(struct plan_place *place)
+{
+	if (place->skipped >= place->misses)
+		return false;
+	place->skipped++;
+	return true;
+}
+
+static void
+note_miss(struct plan_place *place)
+{
+	place->misses = place->misses * 2 + 1 > MISSES_MAX ? MISSES_MAX : place->misses * 2 + 1;
+	place->skipped = 0;
 }
 
 static bool
@@ -57,14 +81,13 @@ is_same_digest(const ReapiDigest *a, const ReapiDigest *b)
 }
 
 static bool
-is_same_file(const ReapiFileNode *a, const ReapiFileNode *b)
+is_same_name(const ReapiFileNode *a, const ReapiFileNode *b)
 {
-	return a->is_executable == b->is_executable && a->node_properties == NULL &&
-	    b->node_properties == NULL && strcmp(a->name, b->name) == 0 &&
-	    is_same_digest(a->digest, b->digest);
+	return a->node_properties == NULL && b->node_properties == NULL &&
+	    strcmp(a->name, b->name) == 0;
 }
 
-/* All but what its directories hold. */
+/* All names, and what symlinks lead to. */
 static bool
 is_alike(const ReapiDirectory *a, const ReapiDirectory *b)
 {
@@ -76,7 +99,7 @@ is_alike(const ReapiDirectory *a, const ReapiDirectory *b)
 		if (strcmp(a->directories[i]->name, b->directories[i]->name) != 0)
 			return false;
 	for (size_t i = 0; i < a->n_files; i++)
-		if (!is_same_file(a->files[i], b->files[i]))
+		if (!is_same_name(a->files[i], b->files[i]))
 			return false;
 	for (size_t i = 0; i < a->n_symlinks; i++)
 		if (strcmp(a->symlinks[i]->name, b->symlinks[i]->name) != 0 ||
@@ -121,7 +144,38 @@ leaf_add(struct patch *patch, const struct digest *digest, const char *path, uns
 {
 	if (patch->count == LEAVES_MAX || digest_is_empty(digest))
 		return false;
-	patch->leaves[patch->count++] = (struct leaf){path, *digest, depth};
+	patch->leaves[patch->count++] =
+	    (struct leaf){.path = path, .digest = *digest, .depth = depth};
+	return true;
+}
+
+static const char *
+path_below(struct patch *patch, const char *path, const char *name)
+{
+	return path[0] == '\0' ? name : arena_printf(patch->planner->arena, "%s/%s", path, name);
+}
+
+/* False: one cannot be bound, or they are more than the directory is worth. */
+static bool
+files_differ(struct patch *patch, const ReapiDirectory *old, const ReapiDirectory *new,
+    const char *path, unsigned depth)
+{
+	const uint32_t *ns = patch->planner->costs->ns;
+	uint64_t left_ns = (uint64_t) new->n_files *ns[COST_LINK] + ns[COST_TREE] + ns[COST_BIND];
+
+	for (size_t i = 0; i < new->n_files; i++) {
+		const ReapiFileNode *file = new->files[i];
+		struct digest digest;
+
+		if (is_same_digest(old->files[i]->digest, file->digest) &&
+		    old->files[i]->is_executable == file->is_executable)
+			continue;
+		if (left_ns < ns[COST_BIND] || reapi_digest_get(file->digest, &digest) != 0 ||
+		    !leaf_add(patch, &digest, path_below(patch, path, file->name), depth))
+			return false;
+		patch->leaves[patch->count - 1].file = file;
+		left_ns -= ns[COST_BIND];
+	}
 	return true;
 }
 
@@ -130,8 +184,6 @@ static bool
 children_differ(struct patch *patch, const ReapiDirectory *old, const ReapiDirectory *new,
     const char *path, unsigned depth)
 {
-	struct arena *arena = patch->planner->arena;
-
 	for (size_t i = 0; i < new->n_directories; i++) {
 		struct digest was, is;
 		const char *name = new->directories[i]->name;
@@ -140,25 +192,23 @@ children_differ(struct patch *patch, const ReapiDirectory *old, const ReapiDirec
 		if (reapi_digest_get(old->directories[i]->digest, &was) != 0 ||
 		    reapi_digest_get(new->directories[i]->digest, &is) != 0)
 			return false;
-		const char *below =
-		    path[0] == '\0' ? name : arena_printf(arena, "%s/%s", path, name);
-		if (!differ(patch, &was, &is, below, depth + 1))
+		if (!differ(patch, &was, &is, path_below(patch, path, name), depth + 1))
 			return false;
 	}
 	return true;
 }
 
-/* As few and as deep leaves as can be; a directory that differs in itself is one. */
+/* As few and as deep leaves as can be; a directory whose own names differ is one as a whole. */
 static bool
 differ(struct patch *patch, const struct digest *old, const struct digest *new, const char *path,
     unsigned depth)
 {
 	unsigned count = patch->count;
-	ReapiDirectory *is = depth > TREE_DEPTH_MAX ? NULL : load_new(patch, new), *was;
+	ReapiDirectory *is = depth > TREE_DEPTH_MAX ? NULL : load_new(patch, new);
+	ReapiDirectory *was = is == NULL ? NULL : load_old(patch, old);
 
-	/* Without directories it can only be another as a whole: no need to know the old one. */
-	if (is != NULL && is->n_directories > 0 && (was = load_old(patch, old)) != NULL &&
-	    is_alike(was, is) && children_differ(patch, was, is, path, depth))
+	if (was != NULL && is_alike(was, is) && files_differ(patch, was, is, path, depth + 1) &&
+	    children_differ(patch, was, is, path, depth))
 		return true;
 	patch->count = count;
 	return depth > 0 && leaf_add(patch, new, path, depth);
@@ -174,8 +224,12 @@ is_worth(const struct patch *patch, const struct plan_node *node, const struct i
 	uint64_t spent_ns = seen->spent_ns + (patch->count + 1) * (uint64_t)ns[COST_BIND] +
 	    patch->reads * (uint64_t)ns[COST_READ];
 
+	const ReapiDirectory *message = node->dir->message;
+	uint64_t parts_ns = (uint64_t)message->n_directories * ns[COST_BIND] +
+	    (uint64_t)message->n_files * ns[COST_LINK];
+
 	if (patch->count == 0 || patch->count >= planner->cached_left ||
-	    patch->count > node->dir->message->n_directories ||
+	    (uint64_t)patch->count * ns[COST_BIND] > parts_ns ||
 	    spent_ns > (uint64_t)old->files * ns[COST_LINK])
 		return false;
 	seen->spent_ns = (uint32_t)(spent_ns > UINT32_MAX ? UINT32_MAX : spent_ns);
@@ -190,6 +244,12 @@ leaf_plan(struct planner *planner, struct plan_node *node, const struct leaf *le
 
 	child->digest = leaf->digest;
 	child->in_patch = true;
+	if (leaf->file != NULL) {
+		child->kind = PLAN_FILE;
+		child->file = leaf->file;
+		child->cost_ns = planner->costs->ns[COST_BIND];
+		return 0;
+	}
 	int rc = plan_pinned_or_cold(planner, child, depth + leaf->depth, err);
 	if (rc == 0 && child->kind == PLAN_PRIVATE) { /* there is nowhere to put single files */
 		child->kind = PLAN_CACHED;
@@ -210,15 +270,17 @@ plan_patched(
 	if (planner->places == NULL || planner->cached_left < 2)
 		return 1;
 	place = place_of(planner, node->path);
-	if (!place->is_set || digest_equal(&place->digest, &node->digest) ||
+	if (!place->is_set || digest_equal(&place->digest, &node->digest) || sits_out(place) ||
 	    index_pin(planner->region, planner->slot, &place->digest, &pin) != 0)
 		return 1;
 	index_tree_of(planner->region, &pin, &old);
 	if (!differ(&patch, &place->digest, &node->digest, "", 0) ||
 	    !is_worth(&patch, node, &old)) {
 		index_unpin(planner->region, planner->slot, &pin);
+		note_miss(place);
 		return 1;
 	}
+	place->misses = 0;
 	node->pin = pin;
 	node->kind = PLAN_PATCHED;
 	node->is_pinned = true;

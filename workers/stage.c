@@ -54,6 +54,7 @@ stager_make(const struct stager_config *config, struct region *region, struct sl
 	}
 	umask(022); /* modes are given once, by mkdir and open */
 	stager->config = *config;
+	stager->costs = config->probe->costs;
 	stager->region = region;
 	stager->slot = slot;
 	stager->cas = cas;
@@ -152,7 +153,7 @@ stager_free(struct stager *stager)
 static void
 start_planner(struct stager *stager, const struct stage_ways *ways, const struct without *without)
 {
-	stage_planner_init(&stager->planner, ways, &stager->config.probe->costs, without->image);
+	stage_planner_init(&stager->planner, ways, &stager->costs, without->image);
 	stager->planner.region = stager->region;
 	stager->planner.slot = stager->slot;
 	stager->planner.loader = &stager->loader;
@@ -201,6 +202,32 @@ keep_pin(void *arg, struct plan_node *node)
 	return 0;
 }
 
+/* Of what is large enough to tell. */
+enum { LEARN_FILES_MIN = 64 };
+
+static void
+learn_tree(struct stager *stager, const struct index_tree *tree, uint64_t build_us)
+{
+	const uint32_t *ns = stager->costs.ns;
+	uint64_t expected_ns = (uint64_t)tree->files * ns[COST_LINK] + ns[COST_TREE] +
+	    (uint64_t)(tree->directories + tree->symlinks) * ns[COST_DIRECTORY];
+
+	if (build_us == 0 || tree->files < LEARN_FILES_MIN)
+		return;
+	cost_learn(&stager->costs, COST_LINK, expected_ns, build_us * 1000);
+	cost_learn(&stager->costs, COST_TREE, expected_ns, build_us * 1000);
+}
+
+static void
+learn_image(struct stager *stager, const struct index_tree *tree, uint64_t us)
+{
+	uint64_t entries = (uint64_t)tree->files + tree->directories;
+
+	if (tree->files >= LEARN_FILES_MIN)
+		cost_learn(&stager->costs, COST_IMAGE_FILE,
+		    entries * stager->costs.ns[COST_IMAGE_FILE], us * 1000);
+}
+
 /*
  * A subtree that the index lacks becomes a cached tree, or is placed file by file after all; what
  * is bound over another tree cannot be, and all has to be planned anew.
@@ -212,7 +239,9 @@ build_node(void *arg, struct plan_node *node)
 
 	if (node->kind != PLAN_CACHED || node->is_pinned || node->in_image)
 		return 0;
+	uint64_t before_us = stager->builder.build_us;
 	int rc = tree_build(&stager->builder, node->dir, &node->pin);
+	learn_tree(stager, &node->dir->totals, stager->builder.build_us - before_us);
 	if (rc == 1 && node->in_patch)
 		return COMPOSE_NO_PATCH;
 	if (rc == 1) {
@@ -312,8 +341,10 @@ build_image(struct stager *stager)
 	image->location = arena_strdup(stager->arena, location);
 	if (!stager->planner.only_image)
 		wish(stager, stager->builder.built == built);
-	stager->builder.built = built; /* no tree */
 	stager->image_us += clock_monotonic_us() - start;
+	if (stager->builder.built != built)
+		learn_image(stager, &image->dir->totals, clock_monotonic_us() - start);
+	stager->builder.built = built; /* no tree */
 	return 0;
 }
 

@@ -46,6 +46,7 @@ struct stager {
 	unsigned mount_fallbacks; /* not yet in an action's report */
 	/* By way, one after the other; at MOUNT_FAILURES_MAX none is tried. */
 	unsigned mount_failures[PLACE_WAY_COUNT];
+	struct cost_model costs; /* the probe's, corrected by what was placed */
 	struct plan_seen seen[PLAN_SEEN];
 	struct plan_place places[PLAN_PLACES];
 

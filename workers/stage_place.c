@@ -280,12 +280,34 @@ place_spine(struct stager *stager, const struct stage_ways *ways, struct place_c
 	return rc == 0 ? 0 : placer_failed(placer, rc, "open the directory above", node->name);
 }
 
+/* The blob's own file, read-only: what is below has the same name, and other bytes. */
+static int
+place_file_patch(struct stager *stager, const struct plan_node *node, struct stage_report *report)
+{
+	char source[CAS_NAME_SIZE + 8] = "cas/";
+	bool made = false;
+	int rc = cas_ensure(stager->cas, &node->digest, node->file->is_executable, &made);
+
+	if (rc != 0)
+		return placer_failed(&stager->placer, rc, "find it in the CAS", node->name);
+	stager->placer.tally.exec_variants += made && node->file->is_executable;
+	cas_blob_name(&node->digest, node->file->is_executable, source + 4);
+	rc = add_bind(stager, node->path, source, false);
+	if (rc != 0)
+		return placer_failed(&stager->placer, rc, "note its bind", node->name);
+	report->files[PLACE_BIND]++;
+	report->bytes[PLACE_BIND] += (uint64_t)node->digest.size_bytes;
+	return 0;
+}
+
 static int
 place_patch(
     struct stager *stager, int dirfd, const struct plan_node *node, struct stage_report *report)
 {
 	struct index_tree tree;
 
+	if (node->kind == PLAN_FILE)
+		return place_file_patch(stager, node, report);
 	if (node->in_image) {
 		count_patch(report, &node->dir->totals);
 		return place_in_image(stager, dirfd, node, report);
@@ -328,6 +350,7 @@ stage_place_node(struct stager *stager, const struct stage_ways *ways, struct pl
 		if (ways->subtree != SUBTREE_CLONE)
 			return place_bound(stager, cursor->fd, node, report);
 		return place_cloned(stager, ways, cursor, node, report);
+	case PLAN_FILE: /* with the tree that it is bound over */
 	case PLAN_PRIVATE:
 		break;
 	}

@@ -168,7 +168,7 @@ plan_missed(struct planner *planner, struct plan_node *node, unsigned depth, str
 static int
 pin(struct planner *planner, struct plan_node *node)
 {
-	struct index_info info;
+	struct index_info info = {.state = INDEX_ABSENT};
 	uint32_t entry;
 	int rc;
 

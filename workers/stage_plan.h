@@ -36,6 +36,7 @@ enum plan_kind {
 	PLAN_EMPTY, /* mkdir */
 	PLAN_CACHED, /* from a cached tree: pinned, or to be built first */
 	PLAN_PATCHED, /* from one that is like it, pinned; its children are bound over that */
+	PLAN_FILE, /* in a patched tree: bound from the CAS */
 	PLAN_PRIVATE, /* file by file */
 };
 
@@ -48,6 +49,7 @@ struct plan_node {
 	const char *name, *path; /* path: relative to the input root */
 	const struct spine *spine;
 	bool is_whole; /* an output, or below one */
+	const ReapiFileNode *file; /* a PLAN_FILE's */
 	struct tree_dir *dir; /* NULL: only made for an output, or a hit, unread */
 	struct digest digest;
 	bool in_patch; /* bound over its parent's tree */
@@ -73,6 +75,7 @@ struct plan_place {
 	uint64_t path;
 	struct digest digest;
 	bool is_set;
+	uint8_t misses, skipped; /* comparisons in vain; times without since */
 };
 
 /* Subtrees to be placed for the first time: PLAN_CACHED and not pinned, or PLAN_PRIVATE. */

@@ -110,6 +110,25 @@ test_not_measured(void **state)
 	assert_memory_equal(&costs, &defaults, sizeof costs);
 }
 
+/* An eighth of the way, however far off. */
+static void
+test_learnt(void **state)
+{
+	struct cost_model costs = {.ns = {[COST_LINK] = 8000}};
+
+	cost_learn(&costs, COST_LINK, 1000, 2000);
+	assert_int_equal(costs.ns[COST_LINK], 9000);
+	cost_learn(&costs, COST_LINK, 1000, UINT64_MAX / 1000000);
+	assert_int_equal(costs.ns[COST_LINK], (9000 * 7 + 36000) / 8);
+	costs.ns[COST_LINK] = 8000;
+	cost_learn(&costs, COST_LINK, 1000, 0);
+	assert_int_equal(costs.ns[COST_LINK], (8000 * 7 + 2000) / 8);
+	cost_learn(&costs, COST_LINK, 0, 5);
+	assert_int_equal(costs.ns[COST_LINK], 7250);
+	cost_learn(&costs, COST_BIND, 1000, 5000); /* none is none */
+	assert_int_equal(costs.ns[COST_BIND], 0);
+}
+
 static void
 test_median(void **state)
 {
@@ -172,6 +191,7 @@ main(void)
 	    TEST(test_damaged_costs),
 	    TEST(test_measured),
 	    TEST(test_not_measured),
+	    TEST(test_learnt),
 	    TEST(test_median),
 	    TEST(test_ways),
 	    TEST(test_damaged_ways),

@@ -65,6 +65,7 @@ deep(struct host *host, const char *mark, const char *renamed)
 			char text[32];
 			snprintf(text, sizeof text, "%s/%s", outer[i], inner[j]);
 			bool marked = i == 1 && j == 1;
+			/* (Ten files of other bytes: more than the directory is worth.) */
 			struct digest leaf = flat(host, 10, marked ? mark : text);
 			dir_add_dir(
 			    host, dir, marked && renamed != NULL ? renamed : inner[j], &leaf);
@@ -127,6 +128,7 @@ test_cold_is_what_costs_less(void **state)
 	release(host);
 	/* An image that costs more than all the links is none. */
 	host->probe.costs.ns[COST_IMAGE] = 100000000;
+	stager_of(host, ENGINE_AUTO, true);
 	stage(host, &second);
 	assert_null(host->report.image);
 	assert_int_equal(host->report.files[PLACE_HARDLINK], 200);
@@ -169,6 +171,7 @@ test_tiny_is_placed_by_itself(void **state)
 	assert_int_equal(host->report.files[PLACE_HARDLINK], 1);
 	release(host);
 	host->probe.costs.ns[COST_BIND] = 1000;
+	stager_of(host, ENGINE_AUTO, false);
 	root = below(host, "in", flat(host, 1, "y"));
 	stage(host, &root);
 	assert_int_equal(host->report.bind_count, 1);
@@ -275,6 +278,45 @@ test_a_blob_that_somebody_took(void **state)
 	host_put(host, "x 5", 3);
 	stage(host, &root);
 	assert_int_equal(stage_look_for_missing(host->stager, &host->report, &host->err), 0);
+	release(host);
+}
+
+/* One file of a large directory, and one of another mode. */
+static void
+test_one_file_differs(void **state)
+{
+	struct host *host = *state;
+	ReapiDirectory *dirs[2] = {dir_new(host), dir_new(host)};
+	struct digest roots[2];
+
+	for (int i = 0; i < 2; i++) {
+		add_files(host, dirs[i], 300, "same");
+		dir_add_file(host, dirs[i], "one", i == 0 ? "old" : "new", false);
+		dir_add_file(host, dirs[i], "two", "program", i != 0);
+		roots[i] = below(host, "in", dir_put(host, dirs[i]));
+	}
+	stager_of(host, ENGINE_BIND, false);
+	stage(host, &roots[0]);
+	release(host);
+	stage(host, &roots[1]);
+	assert_int_equal(host->report.bind_count, 3);
+	assert_string_equal(host->report.binds[0].target, "in");
+	assert_true(host->report.binds[0].is_directory);
+	assert_string_equal(host->report.binds[1].target, "in/one");
+	assert_string_equal(host->report.binds[2].target, "in/two");
+	assert_false(host->report.binds[1].is_directory || host->report.binds[2].is_directory);
+	assert_non_null(strstr(host->report.binds[2].source, ".x"));
+	assert_int_equal(host->report.subtrees_built, 0);
+	assert_int_equal(host->report.files_placed, 302);
+	release(host);
+	/* An empty file has no blob that could be bound. */
+	ReapiDirectory *dir = dir_new(host);
+	add_files(host, dir, 300, "same");
+	dir_add_file(host, dir, "one", "", false);
+	dir_add_file(host, dir, "two", "program", false);
+	struct digest root = below(host, "in", dir_put(host, dir));
+	stage(host, &root);
+	assert_int_equal(host->report.bind_count, 1);
 	release(host);
 }
 
@@ -415,6 +457,7 @@ main(void)
 	    TEST(test_an_image_knows_no_places),
 	    TEST(test_a_missing_blob_is_found_before),
 	    TEST(test_a_blob_that_somebody_took),
+	    TEST(test_one_file_differs),
 	    TEST(test_like_what_lay_there),
 	    TEST(test_other_names_are_composed),
 	    TEST(test_at_last_it_is_built),

@@ -132,7 +132,7 @@ test_inside_a_larger_tree(void **state)
 	release_ok(host);
 }
 
-/* One file beside a large cached directory changes, again and again the same way. */
+/* One file beside a large cached directory comes, again and again the same. */
 static void
 test_changed_file_is_composed(void **state)
 {
@@ -149,7 +149,7 @@ test_changed_file_is_composed(void **state)
 	struct digest big_digest = dir_put(host, big);
 	for (int i = 0; i < 2; i++) {
 		ReapiDirectory *src = dir_new(host), *root = dir_new(host);
-		dir_add_file(host, src, "changes", i == 0 ? "old" : "new", false);
+		dir_add_file(host, src, i == 0 ? "old" : "new", "changes", false);
 		dir_add_dir(host, src, "big", &big_digest);
 		struct digest src_digest = dir_put(host, src);
 		dir_add_dir(host, root, "src", &src_digest);
