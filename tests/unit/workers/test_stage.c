@@ -378,6 +378,40 @@ test_bad_trees_are_refused_whole(void **state)
 	}
 }
 
+/* Where one that is like it was before, and is compared with it first. */
+static void
+test_bad_directory_in_a_changed_tree(void **state)
+{
+	struct host *host = *state;
+	struct digest deep[2], roots[2];
+	char name[16];
+
+	for (int i = 0; i < 2; i++) {
+		ReapiDirectory *dir = dir_new(host), *mid = dir_new(host), *top = dir_new(host);
+		ReapiDirectory *root = dir_new(host);
+		for (int j = 0; j < 40; j++) {
+			snprintf(name, sizeof name, "f%d", i == 0 ? j : j % 39); /* one twice */
+			dir_add_file(host, dir, name, name, false);
+		}
+		deep[i] = dir_put_raw(host, dir);
+		dir_add_dir(host, mid, "deep", &deep[i]);
+		struct digest digest = dir_put(host, mid);
+		dir_add_dir(host, top, "mid", &digest);
+		digest = dir_put(host, top);
+		dir_add_dir(host, root, "top", &digest);
+		roots[i] = dir_put(host, root);
+	}
+	host_stager(host, ENGINE_AUTO, ISOLATION_ROOT, geteuid());
+	stage_ok(host, &roots[0]);
+	release_ok(host);
+	assert_int_equal(host_stage_root(host, &roots[1]), -EINVAL);
+	assert_non_null(strstr(host->err.text, "f0"));
+	assert_int_equal(count_entries(host->sandbox.rootfd), 0);
+	release_ok(host);
+	stage_ok(host, &roots[0]);
+	release_ok(host);
+}
+
 /* Deeper than there are descriptors; then deeper than allowed. */
 static void
 test_deep(void **state)
@@ -730,6 +764,7 @@ main(void)
 	    T(test_in_the_way),
 	    T(test_all_missing_are_listed),
 	    T(test_bad_trees_are_refused_whole),
+	    T(test_bad_directory_in_a_changed_tree),
 	    T(test_deep),
 	    T(test_too_many_entries),
 	    T(test_more_subtrees_than_leases),
