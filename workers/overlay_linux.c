@@ -148,10 +148,11 @@ overlay_attach(struct run_init *init)
 
 	if (rc == 0)
 		rc = lower_open(init, &layers);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = overlay_make(&layers, in_user_namespace, true);
-	if (rc == -EINVAL)
-		rc = overlay_make(&layers, in_user_namespace, false);
+		if (rc == -EINVAL)
+			rc = overlay_make(&layers, in_user_namespace, false);
+	}
 	if (rc == 0)
 		rc = pile(layers.mount_fd);
 	layers_close(&layers);
