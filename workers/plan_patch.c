@@ -27,6 +27,8 @@ struct patch {
 	struct planner *planner;
 	struct leaf leaves[LEAVES_MAX];
 	unsigned count, reads;
+	int rc; /* of reading what the action is to have, with words in err */
+	struct error_text *err;
 };
 
 static struct plan_place *
@@ -111,17 +113,19 @@ is_alike(const ReapiDirectory *a, const ReapiDirectory *b)
 static ReapiDirectory *
 load_new(struct patch *patch, const struct digest *digest)
 {
-	struct error_text unused; /* whoever places it says it again */
 	struct tree_dir *dir;
 
 	patch->reads++;
-	if (digest_is_empty(digest) ||
-	    tree_load_one(patch->planner->loader, digest, &dir, &unused) != 0)
+	if (patch->rc != 0 || digest_is_empty(digest))
 		return NULL;
-	return dir->message;
+	patch->rc = tree_load_one(patch->planner->loader, digest, &dir, patch->err);
+	return patch->rc == 0 ? dir->message : NULL;
 }
 
-/* Not by the loader: what is missing of the old tree is nobody's fault. */
+/*
+ * Not by the loader: what is missing of the old tree is nobody's fault.  What the system refuses is
+ * told, though the action does as well without.
+ */
 static ReapiDirectory *
 load_old(struct patch *patch, const struct digest *digest)
 {
@@ -130,10 +134,12 @@ load_old(struct patch *patch, const struct digest *digest)
 	struct error_text unused;
 
 	patch->reads++;
-	if (digest_is_empty(digest) ||
-	    directory_load(loader->cas, loader->arena, digest, &message, &unused) != 0)
+	if (digest_is_empty(digest))
 		return NULL;
-	return message;
+	int rc = directory_load(loader->cas, loader->arena, digest, &message, &unused);
+	if (rc != 0 && rc != -ENOENT && rc != -EBADMSG && rc != -EINVAL)
+		patch->planner->passed_over = -rc;
+	return rc == 0 ? message : NULL;
 }
 
 static bool differ(struct patch *patch, const struct digest *old, const struct digest *new,
@@ -262,7 +268,7 @@ int
 plan_patched(
     struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err)
 {
-	struct patch patch = {.planner = planner};
+	struct patch patch = {.planner = planner, .err = err};
 	struct plan_place *place;
 	struct index_tree old;
 	struct index_pin pin;
@@ -274,11 +280,11 @@ plan_patched(
 	    index_pin(planner->region, planner->slot, &place->digest, &pin) != 0)
 		return 1;
 	index_tree_of(planner->region, &pin, &old);
-	if (!differ(&patch, &place->digest, &node->digest, "", 0) ||
-	    !is_worth(&patch, node, &old)) {
+	bool differs = differ(&patch, &place->digest, &node->digest, "", 0);
+	if (patch.rc != 0 || !differs || !is_worth(&patch, node, &old)) {
 		index_unpin(planner->region, planner->slot, &pin);
 		note_miss(place);
-		return 1;
+		return patch.rc != 0 ? patch.rc : 1;
 	}
 	place->misses = 0;
 	node->pin = pin;

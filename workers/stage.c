@@ -286,6 +286,9 @@ plan(struct stager *stager, const struct stage_request *request, struct plan_nod
 	if (rc != 0)
 		return rc;
 	rc = plan_make(&stager->planner, &request->root, spine, &root, err);
+	if (stager->planner.passed_over != 0)
+		placer_fell_back(&stager->placer, PLACE_BIND, stager->planner.passed_over,
+		    "a tree of its own or its parts");
 	plan_each(root, keep_pin, stager);
 	if (stager->planner.lower != NULL)
 		keep_pin(stager, stager->planner.lower);

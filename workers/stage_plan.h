@@ -111,6 +111,7 @@ struct planner {
 	struct plan_image *image; /* the plan's, or NULL */
 	unsigned cached_left; /* how many more */
 	unsigned nodes; /* planned so far */
+	int passed_over; /* errno: a tree like one of these could not be looked at; 0 */
 	struct plan_seen *seen; /* PLAN_SEEN; lives with the stager */
 	struct plan_place *places; /* PLAN_PLACES; likewise; NULL: nothing is patched */
 };
