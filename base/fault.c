@@ -126,6 +126,14 @@ crash_point(enum crash_point point)
 }
 
 int
+fault_is_armed(void)
+{
+	if (!plan.loaded)
+		plan_load();
+	return plan.crash_at != -1 || plan.fail_at != -1;
+}
+
+int
 fault_inject(enum fault_call call)
 {
 	if (!plan.loaded)

@@ -37,12 +37,14 @@ void crash_point(enum crash_point point);
 int fault_inject(enum fault_call call);
 void fault_set(const char *fail);
 unsigned fault_struck(void);
+int fault_is_armed(void); /* one of the two counts: keep what is counted in one order */
 enum { FAULTS_COMPILED_IN = 1 };
 #define CRASH_POINT(name) crash_point(CRASH_##name)
 /* Evaluates to -1 with errno set when the fault strikes, else to the call's own value. */
 #define FAULTY(name, expression) (fault_inject(FAULT_##name) != 0 ? -1 : (expression))
 #else
 enum { FAULTS_COMPILED_IN = 0 };
+#define fault_is_armed() 0
 #define CRASH_POINT(name) ((void)0)
 #define FAULTY(name, expression) (expression)
 static inline void

@@ -42,6 +42,7 @@ grants_open(struct janitor *janitor, struct grants *grants)
 		return rc;
 	grants->arena = arena_new();
 	placer_init(&grants->placer, janitor->region, janitor->slot, janitor->cas);
+	grants->placer.link_threads = cost_link_threads(&janitor->probe->costs);
 	grants->builder = (struct tree_builder){
 	    .placer = &grants->placer,
 	    .state_fd = state_fd,

@@ -14,7 +14,7 @@ SUB = @+$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,
 .PHONY: tests-built fuzz-built unit scenario reapi bazel crash fuzz check check-built
 
 # Under tsan only what threads share, as tests/plan has it.
-TSAN_UNIT := shm/% $(patsubst %,gateway/test_%,link operations pollers upload)
+TSAN_UNIT := shm/% workers/test_place_parallel $(patsubst %,gateway/test_%,link operations pollers upload)
 tests-built: $(if $(filter tsan,$(V)),$(filter $(patsubst %,$(O)/tests/unit/%,$(TSAN_UNIT)),$(UNIT_BIN)),$(UNIT_BIN))
 
 unit: tests-built

@@ -267,3 +267,16 @@ slot_sandbox_of_job(const struct region *region, uint32_t number, uint64_t job)
 	sandbox = atom_load_acquire(&slot->sandbox);
 	return atom_load_acquire(&slot->job) == job ? sandbox : 0;
 }
+
+uint32_t
+slot_busy_others(const struct region *region, const struct slot *slot)
+{
+	uint32_t used = region_slots_used(region), busy = 0;
+
+	for (uint32_t i = SLOT_WORKER_FIRST; i < used; i++) {
+		const struct slot *other = &region->slots[i];
+		busy += other != slot && atom_load_relaxed(&other->state) == SLOT_ACTIVE &&
+		    atom_load_relaxed(&other->phase) != SLOT_IDLE;
+	}
+	return busy;
+}

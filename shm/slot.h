@@ -88,6 +88,9 @@ struct slot_info {
 };
 void slot_read(const struct region *region, uint32_t number, struct slot_info *ret_info);
 
+/* How many workers but this one have something to do, at a glance. */
+uint32_t slot_busy_others(const struct region *region, const struct slot *slot);
+
 /* The number of the sandbox in which the slot's owner runs that job now; 0: it has none, or does
  * not run it. */
 uint64_t slot_sandbox_of_job(const struct region *region, uint32_t number, uint64_t job);

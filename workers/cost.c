@@ -12,6 +12,7 @@ enum { FILE_MAX = 4096, FAR_OFF = 4, NS_MAX = 1000000000 };
 
 const char *const cost_names[COST_COUNT] = {
     [COST_LINK] = "link",
+    [COST_LINK_THREADS] = "link_threads",
     [COST_COPY] = "copy",
     [COST_DIRECTORY] = "directory",
     [COST_UNLINK] = "unlink",
@@ -29,6 +30,7 @@ const char *const cost_names[COST_COUNT] = {
 
 const char *const cost_words[COST_COUNT] = {
     [COST_LINK] = "a hard link",
+    [COST_LINK_THREADS] = "a hard link, by several threads",
     [COST_COPY] = "a copy of a small file",
     [COST_DIRECTORY] = "a directory made",
     [COST_UNLINK] = "a file deleted",
@@ -50,6 +52,7 @@ cost_default(struct cost_model *ret_costs)
 {
 	*ret_costs = (struct cost_model){.ns = {
 					     [COST_LINK] = 12000,
+					     [COST_LINK_THREADS] = 12000,
 					     [COST_COPY] = 50000,
 					     [COST_DIRECTORY] = 15000,
 					     [COST_UNLINK] = 8000,
@@ -64,6 +67,14 @@ cost_default(struct cost_model *ret_costs)
 					     [COST_TOUCH_OVERLAY] = 7000,
 					     [COST_TOUCH_IMAGE] = 10000,
 					 }};
+}
+
+unsigned
+cost_link_threads(const struct cost_model *costs)
+{
+	uint64_t one = costs->ns[COST_LINK], several = costs->ns[COST_LINK_THREADS];
+
+	return several * 100 <= one * COST_LINK_THREADS_WORTH_PERCENT ? COST_LINK_THREADS_MAX : 1;
 }
 
 static int

@@ -19,6 +19,7 @@
 
 enum cost_item {
 	COST_LINK, /* one file, by hard link */
+	COST_LINK_THREADS, /* likewise, when several threads make them in different directories */
 	COST_COPY, /* one small file, by copy */
 	COST_DIRECTORY, /* mkdir */
 	COST_UNLINK, /* one file, when it is deleted again */
@@ -42,6 +43,9 @@ struct cost_model {
 /* An action looks at about so many of its inputs, of a hundred. */
 enum { COST_TOUCHED_PERCENT = 10 };
 
+/* Threads of one tree, the tree's own included. */
+enum { COST_LINK_THREADS_MAX = 4, COST_LINK_THREADS_WORTH_PERCENT = 87 };
+
 extern const char *const cost_names[COST_COUNT];
 extern const char *const cost_words[COST_COUNT];
 
@@ -59,6 +63,15 @@ void cost_measure(int dirfd, const char *path, int can_image, struct cost_model 
  */
 void cost_learn(
     struct cost_model *costs, enum cost_item item, uint64_t expected_ns, uint64_t actual_ns);
+
+/* How many threads may make links of one tree: 1 unless that is clearly faster here. */
+unsigned cost_link_threads(const struct cost_model *costs);
+
+/*
+ * One link of several threads, for each link of one thread, in thousandths; 0: it cannot be told.
+ * dirfd has blobs/00/<n>, `blobs` of them.
+ */
+uint32_t cost_try_threads(int dirfd, unsigned blobs);
 
 int cost_read(int state_fd, struct cost_model *ret_costs);
 /* Smooths `costs`, just measured, with those kept, and keeps the result. */

@@ -122,6 +122,9 @@ links_make(int dirfd, struct cost_model *costs)
 		cost_end(&samples, 1);
 	}
 	costs_set(costs, COST_LINK, &samples);
+	uint64_t part = cost_try_threads(dirfd, DIRECTORIES * FILES);
+	costs->ns[COST_LINK_THREADS] =
+	    (uint32_t)(costs->ns[COST_LINK] * (part == 0 ? 1000 : part) / 1000);
 	return 0;
 }
 

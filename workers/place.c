@@ -36,6 +36,23 @@ placer_init(struct placer *placer, struct region *region, struct slot *slot, str
 	placer->cas = cas;
 	placer->usage = cas_usage(cas);
 	placer->cas_fd = cas_dirfd(cas);
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	placer->cores = cores < 1 ? 1 : (unsigned)cores;
+}
+
+/* What several threads that place a tree have together: the store's handle, what has been said. */
+static void
+shared_lock(struct placer *placer)
+{
+	if (placer->lock != NULL)
+		pthread_mutex_lock(placer->lock);
+}
+
+static void
+shared_unlock(struct placer *placer)
+{
+	if (placer->lock != NULL)
+		pthread_mutex_unlock(placer->lock);
 }
 
 void
@@ -136,9 +153,13 @@ placer_fell_back(struct placer *placer, enum place_way way, int error, const cha
 	counter_add(placer->slot, COUNTER_STAGE(way, class), 1);
 	counter_add(placer->slot,
 	    (enum counter)(COUNTER_fallback_emlink + (int)(class - PLACE_FALLBACKS_EMLINK)), 1);
-	if ((placer->said[way] & bit) != 0)
+	shared_lock(placer);
+	uint64_t *said = placer->lead != NULL ? placer->lead->said : placer->said;
+	bool is_said = (said[way] & bit) != 0;
+	said[way] |= bit;
+	shared_unlock(placer);
+	if (is_said)
 		return;
-	placer->said[way] |= bit;
 	log_warn("staging: %s failed: %s; %s instead (said once, counted as stage_%s_fallbacks)",
 	    place_way_names[way], strerror(error), then, place_way_names[way]);
 }
@@ -148,8 +169,10 @@ static int
 ensure_blob(struct placer *placer, const struct source *source)
 {
 	bool made = false;
-	int rc = cas_ensure(placer->cas, &source->digest, source->executable, &made);
 
+	shared_lock(placer);
+	int rc = cas_ensure(placer->cas, &source->digest, source->executable, &made);
+	shared_unlock(placer);
 	if (rc == 0 && made && source->executable)
 		placer->tally.exec_variants++;
 	return rc;
@@ -168,6 +191,18 @@ link_once(struct placer *placer, int dirfd, const struct source *source)
 	return rc;
 }
 
+/* Where several threads ran into it, the first mints for all. */
+static int
+mint_and_link(struct placer *placer, int dirfd, const struct source *source)
+{
+	shared_lock(placer);
+	int rc = placer->lock != NULL ? link_once(placer, dirfd, source) : -EMLINK;
+	if (rc == -EMLINK && cas_mint(placer->cas, &source->digest, source->executable) == 0)
+		rc = link_once(placer, dirfd, source);
+	shared_unlock(placer);
+	return rc;
+}
+
 static int
 place_hardlink(struct placer *placer, const struct place_policy *policy, int dirfd,
     const struct source *source)
@@ -181,8 +216,7 @@ place_hardlink(struct placer *placer, const struct place_policy *policy, int dir
 	}
 	if (rc == -EMLINK) {
 		placer_fell_back(placer, PLACE_HARDLINK, EMLINK, "a second inode");
-		if (cas_mint(placer->cas, &source->digest, source->executable) == 0)
-			rc = link_once(placer, dirfd, source);
+		rc = mint_and_link(placer, dirfd, source);
 	}
 	if (rc == 0 && policy->record)
 		rc = placer_record_link(
@@ -260,7 +294,9 @@ place_private(struct placer *placer, const struct place_policy *policy, enum pla
 {
 	int in_fd = -1, out_fd = -1;
 
+	shared_lock(placer);
 	int rc = cas_open_blob(placer->cas, &source->digest, &in_fd);
+	shared_unlock(placer);
 	if (rc != 0)
 		return rc;
 	rc = make_file(policy, dirfd, source->name, source->executable, &out_fd);

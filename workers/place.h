@@ -1,10 +1,10 @@
 /*
  * Placing one file, one directory's entries, or a whole loaded tree, file by file.
  *
- * Worker, one thread, private to staging.  A placer is made once a worker; a policy says what may
- * be done: which ways, in which order, with which modes and owner.  The cursor walks directories
- * with a few descriptors, however deep.  Every call that places a file is made through the link
- * gate.
+ * Worker or janitor, private to staging; a placer is one thread's.  One is made once a process; a
+ * policy says what may be done: which ways, in which order, with which modes and owner.  The cursor
+ * walks directories with a few descriptors, however deep.  Every call that places a file is made
+ * through the link gate.
  *
  * A way that the volume or the system refuses (EXDEV, EPERM, EACCES, EOPNOTSUPP, ENOSYS, EINVAL,
  * and EMLINK where no second inode can be minted) is followed by the policy's next way: counted by
@@ -20,6 +20,7 @@
 
 #include <sys/types.h>
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -57,6 +58,9 @@ struct placer {
 	struct usage *usage;
 	int cas_fd;
 	uint32_t now_s; /* set before each action */
+	unsigned cores, link_threads; /* of the machine; that may place one tree, 0 or 1: no more */
+	struct placer *lead; /* a thread's: of what is shared, under the lock; else NULL */
+	pthread_mutex_t *lock;
 	struct place_tally tally;
 	struct placed_link *links; /* recorded, malloc'ed */
 	size_t link_count, link_room;
@@ -90,8 +94,17 @@ int place_directory(struct placer *placer, uid_t owner, int dirfd, const char *n
 /* An empty directory or file for something to be mounted on (sandbox.h has the modes). */
 int place_mount_directory(struct placer *placer, int dirfd, const char *name);
 int place_mount_point(struct placer *placer, int dirfd, const char *name);
-/* Everything in `dir` and below it, into the cursor's directory; the cursor ends where it began. */
+/*
+ * Everything in `dir` and below it, into the cursor's directory; the cursor ends where it began.
+ * A large tree by several threads (place_parallel.h).
+ */
 int place_tree(struct placer *placer, const struct place_policy *policy,
+    struct place_cursor *cursor, const struct tree_dir *dir);
+
+/* The two halves of that, by this thread: files and symlinks; directories and all below them. */
+int place_entries(struct placer *placer, const struct place_policy *policy, int dirfd,
+    const ReapiDirectory *message);
+int place_directories(struct placer *placer, const struct place_policy *policy,
     struct place_cursor *cursor, const struct tree_dir *dir);
 
 /* While unwinding: the failure lies below `name`. */

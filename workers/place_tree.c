@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "base/fault.h"
-#include "workers/place.h"
+#include "workers/place_parallel.h"
 
 void
 cursor_init(struct place_cursor *cursor, int fd)
@@ -69,7 +69,7 @@ cursor_fini(struct place_cursor *cursor)
 	cursor->depth = 0;
 }
 
-static int
+int
 place_entries(struct placer *placer, const struct place_policy *policy, int dirfd,
     const ReapiDirectory *message)
 {
@@ -95,11 +95,20 @@ is_empty(const struct tree_dir *dir)
 	    dir->message->n_symlinks == 0;
 }
 
-int
-place_tree(struct placer *placer, const struct place_policy *policy, struct place_cursor *cursor,
+static int
+place_alone(struct placer *placer, const struct place_policy *policy, struct place_cursor *cursor,
     const struct tree_dir *dir)
 {
 	int rc = place_entries(placer, policy, cursor->fd, dir->message);
+
+	return rc == 0 ? place_directories(placer, policy, cursor, dir) : rc;
+}
+
+int
+place_directories(struct placer *placer, const struct place_policy *policy,
+    struct place_cursor *cursor, const struct tree_dir *dir)
+{
+	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < dir->message->n_directories; i++) {
 		const char *name = dir->message->directories[i]->name;
@@ -109,7 +118,7 @@ place_tree(struct placer *placer, const struct place_policy *policy, struct plac
 		rc = cursor_down(cursor, name);
 		if (rc != 0)
 			return placer_failed(placer, rc, "open this directory", name);
-		rc = place_tree(placer, policy, cursor, dir->children[i]);
+		rc = place_alone(placer, policy, cursor, dir->children[i]);
 		if (rc != 0)
 			return placer_below(placer, rc, name);
 		rc = cursor_up(cursor);
@@ -117,4 +126,14 @@ place_tree(struct placer *placer, const struct place_policy *policy, struct plac
 			return placer_failed(placer, rc, "open the directory above", name);
 	}
 	return rc;
+}
+
+int
+place_tree(struct placer *placer, const struct place_policy *policy, struct place_cursor *cursor,
+    const struct tree_dir *dir)
+{
+	unsigned threads = place_parallel_threads(placer, policy, dir);
+	int rc = threads > 1 ? place_parallel(placer, policy, cursor->fd, dir, threads) : 1;
+
+	return rc == 1 ? place_alone(placer, policy, cursor, dir) : rc;
 }

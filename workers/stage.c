@@ -60,6 +60,7 @@ stager_make(const struct stager_config *config, struct region *region, struct sl
 	stager->cas = cas;
 	stager->arena = arena_new();
 	placer_init(&stager->placer, region, slot, cas);
+	stager->placer.link_threads = cost_link_threads(&config->probe->costs);
 	for (int i = 0; i < 4; i++)
 		stage_ways_choose(config, i / 2 != 0, i % 2 != 0, &stager->ways[i / 2][i % 2]);
 	stager->builder = (struct tree_builder){
