@@ -15,7 +15,8 @@
 #include "base/fs.h"
 #include "workers/cost.h"
 
-enum { ROUNDS_MIN = 2, ROUNDS_MAX = 4, TRIAL_DIRECTORIES = 32, TRIAL_FILES = 12 };
+enum { ROUNDS_MIN = 3, ROUNDS_MAX = 5, TRIAL_DIRECTORIES = 32, TRIAL_FILES = 12 };
+enum { PART_MIN = 1000 / COST_LINK_THREADS_MAX, PART_MAX = 1200 };
 
 struct trial {
 	int dirfd, tree_fd;
@@ -104,11 +105,13 @@ least(const struct cost_samples *samples)
 	return ns;
 }
 
-/* Of `one`, in thousandths. */
+/* Of `one`, in thousandths; within what can be, or a busy moment would outweigh what is kept. */
 static uint32_t
 part_of(const struct cost_samples *several, const struct cost_samples *one)
 {
-	return (uint32_t)((uint64_t)least(several) * 1000 / least(one));
+	uint64_t part = (uint64_t)least(several) * 1000 / least(one);
+
+	return part < PART_MIN ? PART_MIN : part > PART_MAX ? PART_MAX : (uint32_t)part;
 }
 
 /* What else the machine does can only make them slower: a clear answer is taken at once. */

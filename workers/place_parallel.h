@@ -20,7 +20,7 @@
 
 #include "workers/place.h"
 
-enum { PLACE_PARALLEL_FILES_MIN = 256, PLACE_PARALLEL_DIRECTORIES_MIN = 8 };
+enum { PLACE_PARALLEL_FILES_MIN = 128, PLACE_PARALLEL_DIRECTORIES_MIN = 8 };
 
 /*
  * How many threads would place this tree soonest: 1 unless it is large, goes by hard link, nothing
