@@ -27,7 +27,7 @@ struct tree_dir {
 	    *children; /* of message->directories, NULL until tree_load has read them */
 	struct index_tree totals; /* itself and all below; once the children are read */
 	unsigned height; /* levels below */
-	bool children_read, noted_inside, files_checked;
+	bool children_read, noted_inside, noted_later, files_checked;
 	struct tree_dir *next; /* in its bucket */
 };
 

@@ -268,15 +268,17 @@ slot_sandbox_of_job(const struct region *region, uint32_t number, uint64_t job)
 	return atom_load_acquire(&slot->job) == job ? sandbox : 0;
 }
 
+/* Of its own slot: while its action runs, what it does beside is one more. */
 uint32_t
 slot_busy_others(const struct region *region, const struct slot *slot)
 {
 	uint32_t used = region_slots_used(region), busy = 0;
 
 	for (uint32_t i = SLOT_WORKER_FIRST; i < used; i++) {
-		const struct slot *other = &region->slots[i];
-		busy += other != slot && atom_load_relaxed(&other->state) == SLOT_ACTIVE &&
-		    atom_load_relaxed(&other->phase) != SLOT_IDLE;
+		const struct slot *one = &region->slots[i];
+		uint32_t phase = atom_load_relaxed(&one->phase);
+		if (atom_load_relaxed(&one->state) == SLOT_ACTIVE)
+			busy += one == slot ? phase == SLOT_RUNNING : phase != SLOT_IDLE;
 	}
 	return busy;
 }

@@ -88,7 +88,8 @@ struct slot_info {
 };
 void slot_read(const struct region *region, uint32_t number, struct slot_info *ret_info);
 
-/* How many workers but this one have something to do, at a glance. */
+/* How many workers but this one have something to do, at a glance; and its own action, if it runs.
+ */
 uint32_t slot_busy_others(const struct region *region, const struct slot *slot);
 
 /* The number of the sandbox in which the slot's owner runs that job now; 0: it has none, or does

@@ -96,8 +96,10 @@ compose(struct ahead *ahead)
 		return rc;
 	CRASH_POINT(ahead_made);
 	rc = stage_compose(ahead->stager, &ahead->request, &ahead->sandbox, &ahead->staged, &err);
-	if (rc == 0)
+	if (rc == 0) {
+		stage_after(ahead->stager);
 		return 0;
+	}
 	(void)stage_release(ahead->stager, &ahead->staged, NULL);
 	(void)sandbox_release(worker->config->state_fd, worker->slot, &ahead->sandbox);
 	return rc;

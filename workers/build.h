@@ -21,12 +21,20 @@
 #include "shm/index.h"
 #include "workers/place.h"
 
+enum { BUILD_LATER_MAX = 16 };
+
 struct tree_builder {
 	struct placer *placer;
 	struct place_policy policy;
 	int state_fd, trees_fd, images_fd;
 	uint32_t slot_number;
 	uint64_t built, build_us; /* of this action */
+	bool notes_later; /* tree_build.h */
+	unsigned later_count;
+	struct build_later {
+		struct tree_dir *dir;
+		struct index_pin pin;
+	} later[BUILD_LATER_MAX];
 };
 
 struct build {

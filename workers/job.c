@@ -254,14 +254,17 @@ stage(struct job *job)
 	return rc == -ENOENT ? JOB_FAILED : status_of(job, rc);
 }
 
-/* The action runs: time for the next one's sandbox. */
+/* The action runs: time for what it did not have to wait for, and for the next one's sandbox. */
 static void
 on_started(void *arg)
 {
-	struct ahead *ahead = arg;
+	struct job_worker *worker = arg;
 
-	ahead->may_stage = true;
-	ahead_stage(ahead);
+	stage_after(worker->stager);
+	if (worker->ahead == NULL)
+		return;
+	worker->ahead->may_stage = true;
+	ahead_stage(worker->ahead);
 }
 
 /* What was mounted by the action's init was part of staging it. */
@@ -296,10 +299,8 @@ execute(struct job *job)
 	request.cancel_fd = worker->cancel_fd;
 	request.cancelled = worker->cancelled;
 	request.cancelled_arg = worker->cancelled_arg;
-	if (worker->ahead != NULL) {
-		request.started = on_started;
-		request.started_arg = worker->ahead;
-	}
+	request.started = on_started;
+	request.started_arg = worker;
 	slot_set_phase(worker->slot, SLOT_RUNNING);
 	rc = run_action(worker->runner, &job->outcome->sandbox, &request, &job->ran, &job->err);
 	if (worker->ahead != NULL)

@@ -70,6 +70,7 @@ stager_make(const struct stager_config *config, struct region *region, struct sl
 	    .trees_fd = stager->trees_fd,
 	    .images_fd = stager->images_fd,
 	    .slot_number = slot_number(region, slot),
+	    .notes_later = true,
 	};
 	*ret_stager = stager;
 	return 0;
@@ -119,6 +120,7 @@ stager_free_pair(struct stager *one, struct stager *other)
 static void
 unpin(struct stager *stager)
 {
+	tree_build_note(&stager->builder);
 	for (unsigned i = 0; i < stager->pin_count; i++)
 		index_unpin(stager->region, stager->slot, &stager->pins[i]);
 	stager->pin_count = 0;
@@ -600,6 +602,12 @@ stage_mount_failed(
 	if (++stager->mount_failures[way] == MOUNT_FAILURES_MAX)
 		log_warn("staging: %s failed %d times in a row; this worker does without",
 		    place_way_names[way], MOUNT_FAILURES_MAX);
+}
+
+void
+stage_after(struct stager *stager)
+{
+	tree_build_note(&stager->builder);
 }
 
 int

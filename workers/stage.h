@@ -3,7 +3,8 @@
  *
  * Worker, one thread.  Calling sequence:
  *   stager_new once;  for each action: stage_compose -> run the action with the binds and the
- *   overlay it gives -> (action has ended, outputs are collected) -> stage_release.
+ *   overlay it gives (stage_after meanwhile) -> (action has ended, outputs are collected) ->
+ *   stage_release.
  *
  * stage_compose makes the spine for real in sandbox->rootfd (root, working directory, each
  * directory on the way to an output: private, writable, owned by the action's uid), puts the
@@ -115,6 +116,12 @@ void stager_free_pair(struct stager *one, struct stager *other);
 
 int stage_compose(struct stager *stager, const struct stage_request *request,
     struct sandbox *sandbox, struct stage_report *ret_report, struct error_text *err);
+
+/*
+ * The action runs: the worker has time for what of its staging no action waits for.  May be left
+ * out, or called again; stage_release does it too.
+ */
+void stage_after(struct stager *stager);
 
 /*
  * Gives back the pins and what the report points to; may be called after a failed stage_compose.

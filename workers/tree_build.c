@@ -37,11 +37,42 @@ note_inside(struct inside *inside, const struct tree_dir *dir, size_t len)
 }
 
 static void
-published(struct tree_builder *builder, const struct build *build, const struct index_pin *pin)
+note(struct tree_builder *builder, const struct tree_dir *dir, const struct index_pin *pin)
 {
 	struct inside inside = {.builder = builder, .host = pin};
 
-	note_inside(&inside, build->dir, 0);
+	note_inside(&inside, dir, 0);
+}
+
+static void
+mark_later(struct tree_dir *dir)
+{
+	for (size_t i = 0; i < dir->message->n_directories; i++) {
+		if (dir->children[i]->noted_later)
+			continue;
+		dir->children[i]->noted_later = true;
+		mark_later(dir->children[i]);
+	}
+}
+
+static void
+published(struct tree_builder *builder, const struct build *build, const struct index_pin *pin)
+{
+	if (!builder->notes_later || builder->later_count == BUILD_LATER_MAX) {
+		note(builder, build->dir, pin);
+		return;
+	}
+	mark_later(build->dir);
+	builder->later[builder->later_count++] =
+	    (struct build_later){.dir = build->dir, .pin = *pin};
+}
+
+void
+tree_build_note(struct tree_builder *builder)
+{
+	for (unsigned i = 0; i < builder->later_count; i++)
+		note(builder, builder->later[i].dir, &builder->later[i].pin);
+	builder->later_count = 0;
 }
 
 static int
@@ -73,5 +104,7 @@ tree_build(struct tree_builder *builder, struct tree_dir *dir, struct index_pin 
 	    .published = published,
 	    .dir = dir};
 
+	if (dir->noted_later)
+		tree_build_note(builder);
 	return build_get(builder, &build, ret_pin);
 }

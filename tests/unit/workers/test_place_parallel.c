@@ -389,6 +389,9 @@ how_many(void **state)
 	assert_int_equal(HOW_MANY(), 4);
 	f.placer.cores = 2;
 	assert_int_equal(HOW_MANY(), 3);
+	slot_set_phase(f.host.slot, SLOT_RUNNING); /* beside its action */
+	assert_int_equal(HOW_MANY(), 1);
+	slot_set_phase(f.host.slot, SLOT_STAGING);
 	f.placer.cores = 1;
 	assert_int_equal(HOW_MANY(), 1);
 	f.placer.cores = 3;
