@@ -132,6 +132,69 @@ test_inside_a_larger_tree(void **state)
 	release_ok(host);
 }
 
+static struct digest
+many_files(struct host *host, unsigned count)
+{
+	ReapiDirectory *dir = dir_new(host);
+	char name[16];
+
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(name, sizeof name, "f%u", i);
+		dir_add_file(host, dir, name, name, false);
+	}
+	return dir_put(host, dir);
+}
+
+/* What lies inside a new tree is noted when its action runs, or when it has ended. */
+static void
+test_inside_is_noted_later(void **state)
+{
+	struct host *host = *state;
+
+	host_stager(host, ENGINE_BIND, ISOLATION_USER, geteuid());
+	for (unsigned is_run = 0; is_run < 2; is_run++) {
+		struct digest deep = many_files(host, 10 + is_run);
+		ReapiDirectory *a = dir_new(host), *root = dir_new(host);
+		uint32_t entry;
+		dir_add_dir(host, a, "deep", &deep);
+		struct digest a_digest = dir_put(host, a);
+		dir_add_dir(host, root, is_run ? "run" : "not", &a_digest);
+		struct digest digest = dir_put(host, root);
+		stage_ok(host, &digest);
+		assert_int_equal(host->report.subtrees_built, 1);
+		assert_int_equal(index_find(host->region, &a_digest, &entry), 0);
+		assert_int_equal(index_find(host->region, &deep, &entry), -ENOENT);
+		if (is_run) {
+			stage_after(host->stager);
+			assert_int_equal(index_find(host->region, &deep, &entry), 0);
+		}
+		release_ok(host);
+		assert_int_equal(index_find(host->region, &deep, &entry), 0);
+	}
+}
+
+/* But what the same action wants elsewhere too is not built twice. */
+static void
+test_inside_what_was_just_built(void **state)
+{
+	struct host *host = *state;
+	struct digest deep = many_files(host, 50);
+	ReapiDirectory *a = dir_new(host), *root = dir_new(host);
+
+	host_stager(host, ENGINE_BIND, ISOLATION_USER, geteuid());
+	dir_add_dir(host, a, "deep", &deep);
+	struct digest a_digest = dir_put(host, a);
+	dir_add_dir(host, root, "a", &a_digest);
+	dir_add_dir(host, root, "b", &deep);
+	struct digest digest = dir_put(host, root);
+	stage_ok(host, &digest);
+	assert_int_equal(host->report.subtrees_built, 1);
+	assert_int_equal(host->report.files[PLACE_HARDLINK], 50);
+	assert_int_equal(host->report.bind_count, 2);
+	assert_non_null(strstr(host->report.binds[1].source, "/deep"));
+	release_ok(host);
+}
+
 /* One file beside a large cached directory comes, again and again the same. */
 static void
 test_changed_file_is_composed(void **state)
@@ -756,6 +819,8 @@ main(void)
 	    T(test_empty_root),
 	    T(test_bound_cold_then_warm),
 	    T(test_inside_a_larger_tree),
+	    T(test_inside_is_noted_later),
+	    T(test_inside_what_was_just_built),
 	    T(test_changed_file_is_composed),
 	    T(test_every_way),
 	    T(test_fallback_is_counted),
