@@ -36,7 +36,8 @@
  *                                 index_evict_settle() until it is 0; then as after begin
  *
  * Counted here: index_hits, _misses, _full, _torn, _trees, _bytes, trees_built, trees_build_us,
- * images_built, trees_evicted, trees_abandoned.  By the caller, who decides: index_waits, index_busy.
+ * images_built, trees_evicted, trees_abandoned.  By the caller, who decides: index_waits,
+ * index_busy.
  *
  * After a crash of any process between any two steps: its claims go back to ABSENT when its slot is
  * repaired and waiters are woken; its leases are cleared; index_trees and index_bytes are set

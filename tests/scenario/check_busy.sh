@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 # More trees than the index may hold.
-start_host $(trees_at_once) --workers 3 --index-entries 64 --cas-size 1M --cas-grace 0
+start_host_with_trees --workers 3 --index-entries 64 --cas-size 1M --cas-grace 0
 i=0
 while [ $i -lt 40 ]; do
 	i=$((i + 1))

@@ -112,11 +112,13 @@ fresh_state() {
 	RAMET_STATE=$work/state$fresh_n
 }
 host_pid() { cat "$RAMET_STATE/ramet.pid" 2>/dev/null | tr -cd 0-9; }
-# Flags for a host that builds trees at once, also where those never seen would be images at first.
-trees_at_once() {
-	! rametd --probe 2>/dev/null | grep -q '"item":"way.image","works":true' || echo "--engine bind"
-}
 start_host() { rametd "$@" || fail "rametd $* did not start"; }
+# A host that builds trees at once, also where those never seen would be images at first.
+start_host_with_trees() {
+	! rametd --probe 2>/dev/null | grep -q '"item":"way.image","works":true' ||
+	    set -- --engine bind "$@"
+	start_host "$@"
+}
 stop_host() {
 	stop_pid=$(host_pid)
 	ramet stop "$@" || fail "ramet stop $*"

@@ -10,7 +10,7 @@ echo "b" >b/e/own
 echo "c" >c/own
 for n in $(seq 60); do echo "filler $n" | tee a/d/n"$n" >b/e/n"$n"; done # or they are too small to be trees
 blob=$(sha256sum <a/d/shared | cut -c1-64)
-start_host $(trees_at_once) --workers 1
+start_host_with_trees --workers 1
 act() { ramet run --no-cache --input "$1" -- /bin/sh -c 'cat */shared' </dev/null; }
 warm() {
 	act a >/dev/null || fail "warming a: $?"

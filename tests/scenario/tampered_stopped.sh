@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 make_input in
-start_host $(trees_at_once) --workers 1
+start_host_with_trees --workers 1
 ramet run --no-cache --input in -- /bin/true || fail "warming"
 [ "$(counter trees_built)" -gt 0 ] || skip "this engine caches no trees"
 tree=$(cd "$RAMET_STATE/trees" && find . -name f3 | cut -d/ -f2)
@@ -27,7 +27,7 @@ check_finds --deep
 contains "stopped" "$(cat out)" "trees/$tree: f3: its bytes are not its digest's: noted: the next host here looks at it before any action runs"
 same "notes" "$(ls "$RAMET_STATE/suspect")" "$tree"
 touch "$RAMET_STATE/suspect/$other"
-start_host $(trees_at_once) --workers 1
+start_host_with_trees --workers 1
 grep -q "suspected trees are looked at before" "$RAMET_STATE/ramet.log" || fail "nothing in the log"
 must_wait_for 10 counter_is trees_dropped 1
 must_wait_for 10 no_suspects
@@ -44,7 +44,7 @@ must_wait_for 10 gone "$host"
 rm -rf "${RAMET_STATE:?}/trees/$tree"
 check_finds
 contains "killed" "$(cat out)" "trees/$tree: it is not there: noted"
-start_host $(trees_at_once) --workers 1
+start_host_with_trees --workers 1
 same "after the kill" "$(act)" "file 3"
 ramet index check --deep >out || fail "at the end: $(cat out)"
 check_idle

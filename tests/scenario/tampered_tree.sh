@@ -6,7 +6,7 @@ need_linux "looks into /proc"
 
 make_input in
 (cd in && find . -type f -exec sha256sum {} + | sort) >sums
-start_host $(trees_at_once) --workers 2
+start_host_with_trees --workers 2
 act() { ramet run --no-cache --input in -- /bin/sh -c 'find . -type f -exec sha256sum {} + | sort'; }
 act >sums.now || fail "the first action"
 cmp sums sums.now || fail "the first action sees other bytes"

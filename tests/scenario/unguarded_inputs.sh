@@ -6,7 +6,7 @@
 
 make_input in
 blob=$(echo "file 3" | sha256sum | cut -c1-64)
-start_host $(trees_at_once) --workers 1
+start_host_with_trees --workers 1
 ramet run --no-cache --input in -- /bin/true || fail "warming"
 built=$(counter trees_built)
 stop_host

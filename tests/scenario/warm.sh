@@ -3,12 +3,12 @@
 . "$(dirname "$0")/lib.sh"
 
 make_input in/all
-start_host $(trees_at_once) --workers 2
+start_host_with_trees --workers 2
 ramet run --no-cache --input in -- /bin/true
 built=$(counter trees_built)
 [ "$built" -gt 0 ] || skip "this engine caches no trees"
 stop_host
-start_host $(trees_at_once) --workers 2
+start_host_with_trees --workers 2
 same "trees built" "$(counter trees_built)" "$built"
 hits=$(counter index_hits)
 same warm "$(ramet run --no-cache --input in -- /bin/cat all/src/deep/er/d7)" "deep 7"
