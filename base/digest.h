@@ -17,6 +17,9 @@ enum {
 	DIGEST_TEXT_SIZE = 85, /* hex, separator, 19 digits, NUL */
 };
 
+/* No blob is larger: beyond it a size's bits are ours (index_image_key). */
+#define DIGEST_SIZE_MAX (INT64_C(1) << 61)
+
 struct digest {
 	uint8_t hash[DIGEST_HASH_BYTES];
 	int64_t size_bytes;

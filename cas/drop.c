@@ -124,7 +124,6 @@ cas_ensure(struct cas *cas, const struct digest *digest, bool executable, bool *
 	rc = blob_stat(cas, digest, executable);
 	if (rc == 1) {
 		*ret_made = false;
-		blob_is_there(cas, digest, executable);
 		return 0;
 	}
 	if (rc != 0 && rc != -EILSEQ)

@@ -56,8 +56,6 @@ uint8_t *cas_buffer(struct cas *cas); /* NULL: no memory */
 int cas_usable(const struct cas *cas, bool for_writing);
 
 /* 1: a regular file of the digest's size.  0: none.  -EILSEQ: of another size, or no file. */
-/* Seen or put just now, after a touch (usage_present). */
-void blob_is_there(struct cas *cas, const struct digest *digest, bool executable);
 int blob_stat(struct cas *cas, const struct digest *digest, bool executable);
 /* Hashes what is there; what does not match its name goes.  True: something went. */
 bool blob_purge(struct cas *cas, const struct digest *digest);

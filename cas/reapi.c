@@ -91,7 +91,8 @@ reapi_digest_get(const ReapiDigest *from, struct digest *ret_digest)
 {
 	struct digest digest;
 
-	if (from == NULL || from->hash == NULL || from->size_bytes < 0)
+	if (from == NULL || from->hash == NULL || from->size_bytes < 0 ||
+	    from->size_bytes > DIGEST_SIZE_MAX)
 		return -EINVAL;
 	if (strlen(from->hash) != DIGEST_HEX_SIZE - 1)
 		return -EINVAL;

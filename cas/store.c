@@ -191,17 +191,15 @@ blob_stat(struct cas *cas, const struct digest *digest, bool executable)
 	char name[CAS_NAME_SIZE];
 	struct stat st;
 
+	uint32_t seen = cas->writable ? usage_present_look(cas->usage, digest) : 0;
 	cas_blob_name(digest, executable, name);
-	if (fstatat(cas->cas_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+	if (FAULTY(fstatat, fstatat(cas->cas_fd, name, &st, AT_SYMLINK_NOFOLLOW)) != 0)
 		return errno == ENOENT ? 0 : -errno;
-	return S_ISREG(st.st_mode) && st.st_size == digest->size_bytes ? 1 : -EILSEQ;
-}
-
-void
-blob_is_there(struct cas *cas, const struct digest *digest, bool executable)
-{
-	if (cas->writable && !executable)
-		usage_present(cas->usage, digest);
+	if (!S_ISREG(st.st_mode) || st.st_size != digest->size_bytes)
+		return -EILSEQ;
+	if (!executable && cas->writable)
+		usage_present(cas->usage, digest, seen);
+	return 1;
 }
 
 /*
@@ -216,10 +214,8 @@ blob_find(struct cas *cas, const struct digest *digest, bool *ret_executable)
 	for (int executable = 0; executable <= 1; executable++) {
 		int rc = blob_stat(cas, digest, executable);
 
-		if (rc == 1) {
+		if (rc == 1)
 			*ret_executable = executable;
-			blob_is_there(cas, digest, executable);
-		}
 		if (rc != 0 && rc != -EILSEQ)
 			return rc;
 		suspect |= rc == -EILSEQ;

@@ -131,6 +131,7 @@ name_taken(struct cas *cas, const struct digest *digest, bool executable, const 
 static int
 rename_new(struct cas *cas, struct temp *temp, const struct digest *digest, bool executable)
 {
+	uint32_t seen = usage_present_look(cas->usage, digest);
 	char name[CAS_NAME_SIZE];
 
 	cas_blob_name(digest, executable, name);
@@ -140,7 +141,8 @@ rename_new(struct cas *cas, struct temp *temp, const struct digest *digest, bool
 		if (rc == 0) {
 			temp->name[0] = '\0';
 			CRASH_POINT(blob_renamed);
-			blob_is_there(cas, digest, executable);
+			if (!executable)
+				usage_present(cas->usage, digest, seen);
 			usage_add(cas->usage, 1, digest->size_bytes);
 			atomic_fetch_add_explicit(
 			    &cas->stored_bytes, (uint64_t)digest->size_bytes, memory_order_relaxed);

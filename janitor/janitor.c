@@ -161,8 +161,6 @@ janitor_sweep(struct janitor *janitor)
 	if (rc == 0 && round)
 		rc = clean_leftovers(janitor);
 	if (rc == 0)
-		rc = grant_wishes(janitor);
-	if (rc == 0)
 		rc = evict_trees_to_limits(janitor);
 	if (rc == 0)
 		rc = trash_empty(janitor);
@@ -170,6 +168,8 @@ janitor_sweep(struct janitor *janitor)
 		rc = store_evict(janitor);
 	if (rc == 0 && round)
 		rc = store_clean(janitor);
+	if (rc == 0 && !janitor->pressed)
+		rc = grant_wishes(janitor);
 	if (rc == 0 && janitor->pressed)
 		rc = suspects_look(janitor);
 	else if (rc == 0 && is_scrub_due(janitor))

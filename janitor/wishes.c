@@ -14,7 +14,7 @@
 #include "workers/stage_policy.h"
 #include "workers/tree_build.h"
 
-/* A sweep that is told of other things meanwhile goes on with them first. */
+/* An urgent sweep that is asked for meanwhile comes first. */
 enum { EACH_SWEEP_MAX = 64 };
 
 /* What building takes, once a process. */
@@ -110,7 +110,7 @@ grant_wishes(struct janitor *janitor)
 
 	for (uint32_t slot = SLOT_WORKER_FIRST; rc == 0 && slot < SLOT_COUNT_MAX; slot++) {
 		struct digest directory;
-		while (rc == 0 && granted < EACH_SWEEP_MAX &&
+		while (rc == 0 && granted < EACH_SWEEP_MAX && !janitor->urgent &&
 		    wanted_take(janitor->region, slot, &directory) == 0) {
 			if (grants.arena == NULL)
 				rc = grants_open(janitor, &grants);

@@ -41,10 +41,11 @@ struct usage_file {
 	/* W: all, add; relaxed.  R: all */
 	_Alignas(128) shared_u64 blobs;
 	shared_u64 bytes;
+	shared_u32 absences; /* counts usage_absent */
 	/* W: all, cas.  R: all */
 	_Alignas(USAGE_HEADER_SIZE) shared_u32 stamps[USAGE_STAMPS];
-	/* Of the digest with that stamp that is known to be there, some bits; 0: of none.  W: all,
-	 * release.  R: all, acquire */
+	/* Of the digest with that stamp that is known to be there, some bits, odd; even: of none,
+	 * and which time that was said.  W: all, cas, or seq to take back.  R: all, acquire */
 	shared_u32 present[USAGE_STAMPS];
 };
 
@@ -76,32 +77,41 @@ present_of(const struct usage *usage, const struct digest *digest)
 	return &usage->file->present[stamp_of(usage, digest) - usage->file->stamps];
 }
 
-/* Other bits than those that chose the stamp; the size too, which may be somebody's mistake. */
+/* Odd.  Other bits than those that chose the stamp; the size too, which may be somebody's mistake.
+ */
 static uint32_t
 present_mark(const struct digest *digest)
 {
+	uint64_t size = (uint64_t)digest->size_bytes;
 	uint32_t bits;
 
 	memcpy(&bits, digest->hash + sizeof(bits), sizeof(bits));
-	return (bits ^ (uint32_t)digest->size_bytes * UINT32_C(2654435761)) | 1;
+	return (bits ^ (uint32_t)(size ^ size >> 32) * UINT32_C(2654435761)) | 1;
+}
+
+uint32_t
+usage_present_look(const struct usage *usage, const struct digest *digest)
+{
+	return atom_load_acquire(present_of(usage, digest));
 }
 
 void
-usage_present(struct usage *usage, const struct digest *digest)
+usage_present(struct usage *usage, const struct digest *digest, uint32_t seen)
 {
-	shared_u32 *present = present_of(usage, digest);
 	uint32_t mark = present_mark(digest);
 
 	CHECK(usage->writable);
-	if (atom_load_relaxed(present) != mark)
-		atom_store_release(present, mark);
+	if (seen != mark)
+		(void)atom_cas(present_of(usage, digest), &seen, mark);
 }
 
+/* An even number that was not there before, so that who looked before sees it. */
 void
 usage_absent(struct usage *usage, const struct digest *digest)
 {
 	CHECK(usage->writable);
-	atom_store_release(present_of(usage, digest), 0);
+	atom_store_seq(present_of(usage, digest),
+	    (uint32_t)(atom_add_relaxed(&usage->file->absences, 1) + 1) << 1);
 }
 
 bool

@@ -42,15 +42,17 @@ void usage_recover(struct usage *usage);
 
 /*
  * What is known to be there, so that a tree of thousands of blobs need not be looked at one by one.
- * usage_present: by who has just put or seen the blob's file of mode 0444, having touched it
- * before. usage_absent: by who is about to take it away (usage_evict_begin does so itself).
+ * usage_present: by who has just put or seen the blob's file of mode 0444; `seen` is what
+ * usage_present_look gave before that, so that what was taken away meanwhile is not believed in.
+ * usage_absent: by who is about to take it away (usage_evict_begin does so itself).
  *
  * usage_is_present, after usage_touch: true, it was there and nobody of ramet has taken it away
  * since; a file that somebody else has removed is still believed in.  False means nothing.  Nothing
  * is believed over a start of the host (usage_forget_present): files may have gone with a crash of
  * the machine.
  */
-void usage_present(struct usage *usage, const struct digest *digest);
+uint32_t usage_present_look(const struct usage *usage, const struct digest *digest);
+void usage_present(struct usage *usage, const struct digest *digest, uint32_t seen);
 void usage_absent(struct usage *usage, const struct digest *digest);
 bool usage_is_present(const struct usage *usage, const struct digest *digest);
 void usage_forget_present(struct usage *usage);

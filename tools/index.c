@@ -103,6 +103,10 @@ find(struct tool *tool, struct region *region, const char *text, uint32_t *ret_e
 	if (digest_from_text(text, &digest) != 0)
 		usage_error(tool, "%s: not a digest (64 hex digits, '/', the size)", text);
 	rc = index_find(region, &digest, ret_entry);
+	if (rc == -ENOENT) {
+		digest = index_image_key(&digest);
+		rc = index_find(region, &digest, ret_entry);
+	}
 	if (rc == 0)
 		rc = index_read(region, *ret_entry, ret_info);
 	if (rc == -EAGAIN)
@@ -120,7 +124,9 @@ show(struct tool *tool, struct region *region, const char *text)
 
 	find(tool, region, text, &entry, &info);
 	location(&info, where, sizeof(where));
-	printf("digest        %s\n", digest_to_text(&info.directory, '/', name));
+	struct digest directory = index_directory_of(&info.directory);
+	printf("digest        %s\n", digest_to_text(&directory, '/', name));
+	printf("kind          %s\n", index_is_image(&info.directory) ? "image" : "tree");
 	printf("entry         %" PRIu32 "\n", entry);
 	printf("generation    %" PRIu32 "\n", info.generation);
 	printf("state         %s\n", state_name(info.state));

@@ -47,12 +47,22 @@ ahead_drop(struct ahead *ahead)
 	staged_drop(ahead);
 }
 
+/* One that it was to stage ahead may have become its own before it came to that. */
+void
+ahead_begin(struct ahead *ahead, uint64_t job)
+{
+	ahead->current = job;
+	if (ahead->wished.job == job)
+		ahead->has_wish = false;
+}
+
 /* What the worker is about to take stays, whatever is wished for by then. */
 void
 ahead_wish(struct ahead *ahead, const struct msg_ahead *wish)
 {
 	ahead->wished = *wish;
-	ahead->has_wish = wish->job != 0 && !(ahead->has_staged && ahead->job == wish->job);
+	ahead->has_wish = wish->job != 0 && wish->job != ahead->current &&
+	    !(ahead->has_staged && ahead->job == wish->job);
 	if (ahead->job != wish->job && ahead->job != ahead->current)
 		staged_drop(ahead);
 }
@@ -160,8 +170,9 @@ ahead_take(struct ahead *ahead, uint64_t job, const struct stage_request *reques
 	struct job_worker *worker = ahead->worker;
 	struct stager *stager = ahead->stager;
 
-	if (!ahead->has_staged || ahead->job != job || !fits(&ahead->request, request) ||
-	    sandbox_adopt(worker->slot, &ahead->sandbox) != 0) {
+	if (!ahead->has_staged || ahead->job != job)
+		return false;
+	if (!fits(&ahead->request, request) || sandbox_adopt(worker->slot, &ahead->sandbox) != 0) {
 		staged_drop(ahead);
 		return false;
 	}

@@ -44,6 +44,7 @@ struct ahead {
 
 void ahead_init(struct ahead *ahead, struct job_worker *worker);
 void ahead_fini(struct ahead *ahead);
+void ahead_begin(struct ahead *ahead, uint64_t job); /* the worker has a job of its own */
 void ahead_wish(struct ahead *ahead, const struct msg_ahead *wish); /* job 0: nothing any more */
 void ahead_stage(struct ahead *ahead);
 /* True: sandbox and report are the caller's, who releases them with the worker's stager. */

@@ -274,6 +274,7 @@ count_mounting(struct job *job)
 	const struct run_result *ran = &job->ran;
 	uint64_t mount_us = ran->bind_us + ran->overlay_us + ran->image_us;
 
+	stage_mounted(job->worker->stager, &job->staged);
 	job->staged.us[PLACE_BIND] += ran->bind_us;
 	job->staged.us[PLACE_OVERLAY] += ran->overlay_us;
 	job->staged.us[PLACE_IMAGE] += ran->image_us;

@@ -12,7 +12,12 @@
 #include "cas/image.h"
 #include "workers/stage_plan.h"
 
-enum { COLD_ROOM_FIRST = 32, IMAGE_BINDS_MAX = 512 };
+enum {
+	COLD_ROOM_FIRST = 32,
+	IMAGE_BINDS_MAX = 512,
+	PARTS_ENTRIES_MAX =
+	    IMAGE_ENTRIES_MAX / 2, /* whatever their names, it is within its bytes */
+};
 
 void
 plan_cold_add(struct planner *planner, struct plan_node *node)
@@ -72,12 +77,21 @@ plan_image_part_ns(const struct planner *planner, const struct plan_node *node)
 	    touched * ns[COST_TOUCH_IMAGE];
 }
 
+static uint64_t
+entries_of(const struct plan_node *node)
+{
+	const struct index_tree *totals = &node->dir->totals;
+
+	return (uint64_t)totals->files + totals->directories + totals->symlinks;
+}
+
 /* What linking them costs, and what an image of those does for which that is less. */
 static size_t
 estimate(struct planner *planner)
 {
 	const uint32_t *ns = planner->costs->ns;
 	struct plan_cold *cold = &planner->cold;
+	uint64_t entries = 0;
 	size_t binds = 0;
 
 	cold->links_ns = 0;
@@ -85,8 +99,10 @@ estimate(struct planner *planner)
 	for (size_t i = 0; i < cold->count; i++) {
 		struct plan_node *node = cold->nodes[i];
 		uint64_t part_ns = plan_image_part_ns(planner, node);
-		node->in_image =
-		    binds < IMAGE_BINDS_MAX && (planner->only_image || part_ns < node->cost_ns);
+		uint64_t more = entries_of(node);
+		node->in_image = binds < IMAGE_BINDS_MAX && entries + more < PARTS_ENTRIES_MAX &&
+		    (planner->only_image || part_ns < node->cost_ns);
+		entries += node->in_image ? more : 0;
 		binds += node->in_image;
 		cold->links_ns += node->cost_ns;
 		cold->image_ns += node->in_image ? part_ns : node->cost_ns;

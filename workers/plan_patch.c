@@ -27,8 +27,6 @@ struct patch {
 	struct planner *planner;
 	struct leaf leaves[LEAVES_MAX];
 	unsigned count, reads;
-	int rc; /* of reading what the action is to have, with words in err */
-	struct error_text *err;
 };
 
 static struct plan_place *
@@ -110,24 +108,13 @@ is_alike(const ReapiDirectory *a, const ReapiDirectory *b)
 	return true;
 }
 
-static ReapiDirectory *
-load_new(struct patch *patch, const struct digest *digest)
-{
-	struct tree_dir *dir;
-
-	patch->reads++;
-	if (patch->rc != 0 || digest_is_empty(digest))
-		return NULL;
-	patch->rc = tree_load_one(patch->planner->loader, digest, &dir, patch->err);
-	return patch->rc == 0 ? dir->message : NULL;
-}
-
 /*
- * Not by the loader: what is missing of the old tree is nobody's fault.  What the system refuses is
- * told, though the action does as well without.
+ * Not by the loader: what is missing of the old tree is nobody's fault, and of the new one it is
+ * told when it is to be placed.  What the system refuses is told, though the action does as well
+ * without.
  */
 static ReapiDirectory *
-load_old(struct patch *patch, const struct digest *digest)
+load(struct patch *patch, const struct digest *digest)
 {
 	struct tree_loader *loader = patch->planner->loader;
 	ReapiDirectory *message = NULL;
@@ -140,6 +127,17 @@ load_old(struct patch *patch, const struct digest *digest)
 	if (rc != 0 && rc != -ENOENT && rc != -EBADMSG && rc != -EINVAL)
 		patch->planner->passed_over = -rc;
 	return rc == 0 ? message : NULL;
+}
+
+/* What is cached is bound as it is, and stays unread. */
+static bool
+is_cached(const struct patch *patch, const struct digest *digest)
+{
+	struct index_info info;
+	uint32_t entry;
+
+	return index_find(patch->planner->region, digest, &entry) == 0 &&
+	    index_read(patch->planner->region, entry, &info) == 0 && info.state == INDEX_READY;
 }
 
 static bool differ(struct patch *patch, const struct digest *old, const struct digest *new,
@@ -210,8 +208,9 @@ differ(struct patch *patch, const struct digest *old, const struct digest *new, 
     unsigned depth)
 {
 	unsigned count = patch->count;
-	ReapiDirectory *is = depth > TREE_DEPTH_MAX ? NULL : load_new(patch, new);
-	ReapiDirectory *was = is == NULL ? NULL : load_old(patch, old);
+	bool is_read = depth <= TREE_DEPTH_MAX && (depth == 0 || !is_cached(patch, new));
+	ReapiDirectory *is = is_read ? load(patch, new) : NULL;
+	ReapiDirectory *was = is == NULL ? NULL : load(patch, old);
 
 	if (was != NULL && is_alike(was, is) && files_differ(patch, was, is, path, depth + 1) &&
 	    children_differ(patch, was, is, path, depth))
@@ -268,7 +267,7 @@ int
 plan_patched(
     struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err)
 {
-	struct patch patch = {.planner = planner, .err = err};
+	struct patch patch = {.planner = planner};
 	struct plan_place *place;
 	struct index_tree old;
 	struct index_pin pin;
@@ -280,11 +279,11 @@ plan_patched(
 	    index_pin(planner->region, planner->slot, &place->digest, &pin) != 0)
 		return 1;
 	index_tree_of(planner->region, &pin, &old);
-	bool differs = differ(&patch, &place->digest, &node->digest, "", 0);
-	if (patch.rc != 0 || !differs || !is_worth(&patch, node, &old)) {
+	if (!differ(&patch, &place->digest, &node->digest, "", 0) ||
+	    !is_worth(&patch, node, &old)) {
 		index_unpin(planner->region, planner->slot, &pin);
 		note_miss(place);
-		return patch.rc != 0 ? patch.rc : 1;
+		return 1;
 	}
 	place->misses = 0;
 	node->pin = pin;

@@ -54,7 +54,6 @@ stager_make(const struct stager_config *config, struct region *region, struct sl
 	}
 	umask(022); /* modes are given once, by mkdir and open */
 	stager->config = *config;
-	stager->costs = config->probe->costs;
 	stager->region = region;
 	stager->slot = slot;
 	stager->cas = cas;
@@ -85,7 +84,13 @@ stager_new(const struct stager_config *config, struct region *region, struct slo
 
 	if (rc != 0)
 		return rc;
-	rc = stager->ways[0][0].recycle ? recycle_new(stager, &stager->recycle) : 0;
+	stager->memory = calloc(1, sizeof *stager->memory);
+	if (stager->memory == NULL)
+		rc = -ENOMEM;
+	else
+		stager->memory->costs = config->probe->costs;
+	if (rc == 0 && stager->ways[0][0].recycle)
+		rc = recycle_new(stager, &stager->recycle);
 	if (rc != 0) {
 		stager_free(stager);
 		return error_set(err, rc, "staging: no memory");
@@ -104,6 +109,7 @@ stager_new_second(struct stager *first, struct stager **ret_second, struct error
 		return rc;
 	second->is_second = true;
 	second->recycle = first->recycle;
+	second->memory = first->memory;
 	*ret_second = second;
 	return 0;
 }
@@ -141,7 +147,7 @@ stager_free(struct stager *stager)
 		return;
 	if (stager->is_second && stager->recycle != NULL)
 		recycle_leave(stager->recycle, stager);
-	else
+	else if (!stager->is_second)
 		recycle_free(stager->recycle);
 	give_back(stager);
 	tree_loader_free(&stager->loader);
@@ -150,20 +156,22 @@ stager_free(struct stager *stager)
 	arena_free(stager->arena);
 	close(stager->trees_fd);
 	close(stager->images_fd);
+	if (!stager->is_second)
+		free(stager->memory);
 	free(stager);
 }
 
 static void
 start_planner(struct stager *stager, const struct stage_ways *ways, const struct without *without)
 {
-	stage_planner_init(&stager->planner, ways, &stager->costs, without->image);
+	stage_planner_init(&stager->planner, ways, &stager->memory->costs, without->image);
 	stager->planner.region = stager->region;
 	stager->planner.slot = stager->slot;
 	stager->planner.loader = &stager->loader;
 	stager->planner.arena = stager->arena;
-	stager->planner.seen = stager->seen;
+	stager->planner.seen = stager->memory->seen;
 	stager->planner.places =
-	    ways->subtree == SUBTREE_BIND && !without->patch ? stager->places : NULL;
+	    ways->subtree == SUBTREE_BIND && !without->patch ? stager->memory->places : NULL;
 }
 
 static void
@@ -178,7 +186,7 @@ start(struct stager *stager, const struct stage_ways *ways, const struct without
 	tree_loader_free(&stager->loader);
 	tree_loader_start(&stager->loader, stager->cas, stager->arena);
 	stager->builder.built = stager->builder.build_us = 0;
-	stager->bind_us = stager->overlay_us = stager->image_us = 0;
+	stager->bind_us = stager->overlay_us = stager->image_us = stager->plan_us = 0;
 	stager->check_links = ways->check_links;
 	if (ways->check_links)
 		placer_watch(&stager->placer);
@@ -211,14 +219,14 @@ enum { LEARN_FILES_MIN = 64 };
 static void
 learn_tree(struct stager *stager, const struct index_tree *tree, uint64_t build_us)
 {
-	const uint32_t *ns = stager->costs.ns;
+	const uint32_t *ns = stager->memory->costs.ns;
 	uint64_t expected_ns = (uint64_t)tree->files * ns[COST_LINK] + ns[COST_TREE] +
 	    (uint64_t)(tree->directories + tree->symlinks) * ns[COST_DIRECTORY];
 
 	if (build_us == 0 || tree->files < LEARN_FILES_MIN)
 		return;
-	cost_learn(&stager->costs, COST_LINK, expected_ns, build_us * 1000);
-	cost_learn(&stager->costs, COST_TREE, expected_ns, build_us * 1000);
+	cost_learn(&stager->memory->costs, COST_LINK, expected_ns, build_us * 1000);
+	cost_learn(&stager->memory->costs, COST_TREE, expected_ns, build_us * 1000);
 }
 
 static void
@@ -227,8 +235,8 @@ learn_image(struct stager *stager, const struct index_tree *tree, uint64_t us)
 	uint64_t entries = (uint64_t)tree->files + tree->directories;
 
 	if (tree->files >= LEARN_FILES_MIN)
-		cost_learn(&stager->costs, COST_IMAGE_FILE,
-		    entries * stager->costs.ns[COST_IMAGE_FILE], us * 1000);
+		cost_learn(&stager->memory->costs, COST_IMAGE_FILE,
+		    entries * stager->memory->costs.ns[COST_IMAGE_FILE], us * 1000);
 }
 
 /*
@@ -282,8 +290,9 @@ static int
 plan(struct stager *stager, const struct stage_request *request, struct plan_node **ret_root,
     struct error_text *err)
 {
-	struct spine *spine;
+	uint64_t start = clock_monotonic_us();
 	struct plan_node *root = NULL;
+	struct spine *spine;
 
 	int rc = spine_new(stager->arena, request, &spine, err);
 	if (rc != 0)
@@ -296,6 +305,7 @@ plan(struct stager *stager, const struct stage_request *request, struct plan_nod
 	if (stager->planner.lower != NULL)
 		keep_pin(stager, stager->planner.lower);
 	*ret_root = root;
+	stager->plan_us += clock_monotonic_us() - start;
 	return rc;
 }
 
@@ -335,7 +345,8 @@ build_image(struct stager *stager)
 	if (image == NULL)
 		return 0;
 	int rc = stage_image_get(&stager->builder, image->dir, &pin);
-	if (rc > 0 || (rc != 0 && place_may_fall_back(-rc))) {
+	if (rc > 0 || rc == -E2BIG || rc == -EFBIG || rc == -ENAMETOOLONG ||
+	    (rc != 0 && place_may_fall_back(-rc))) {
 		mount_fell_back(stager, PLACE_IMAGE, rc > 0 ? EBUSY : -rc, "cached trees");
 		plan_forget_image(&stager->planner);
 		return 0;
@@ -391,7 +402,7 @@ place(struct stager *stager, const struct stage_ways *ways, struct plan_node *ro
 		rc = plan_each(root, build_node, stager);
 	if (rc != 0)
 		return rc == -ENOENT || rc > 0 ? rc
-					       : placer_error(&stager->placer, rc, "trees", err);
+					       : placer_error(&stager->placer, rc, "cache", err);
 	/* What the links placed so far is inside cached trees, not yet in the sandbox. */
 	report->files_placed = report->bytes_placed = 0;
 	uint64_t files = stager->placer.tally.files_all, bytes = stager->placer.tally.bytes_all;
@@ -426,8 +437,9 @@ count(struct stager *stager, struct stage_report *report)
 {
 	const struct place_tally *tally = &stager->placer.tally;
 	struct slot *slot = stager->slot;
-	uint64_t place_us =
-	    report->elapsed_us - stager->bind_us - stager->overlay_us - stager->image_us;
+	uint64_t other_us =
+	    stager->bind_us + stager->overlay_us + stager->image_us + stager->plan_us;
+	uint64_t place_us = report->elapsed_us > other_us ? report->elapsed_us - other_us : 0;
 
 	report->directories_made = tally->directories;
 	report->subtrees_built = stager->builder.built;
@@ -517,7 +529,7 @@ out:
 static bool
 may_mount(const struct stager *stager, enum place_way way)
 {
-	return stager->mount_failures[way] < MOUNT_FAILURES_MAX;
+	return stager->memory->mount_failures[way] < MOUNT_FAILURES_MAX;
 }
 
 int
@@ -599,9 +611,18 @@ stage_mount_failed(
 	report->has_overlay = false;
 	report->image = NULL;
 	mount_fell_back(stager, way, error, "another way");
-	if (++stager->mount_failures[way] == MOUNT_FAILURES_MAX)
+	if (++stager->memory->mount_failures[way] == MOUNT_FAILURES_MAX)
 		log_warn("staging: %s failed %d times in a row; this worker does without",
 		    place_way_names[way], MOUNT_FAILURES_MAX);
+}
+
+void
+stage_mounted(struct stager *stager, const struct stage_report *report)
+{
+	if (report->has_overlay)
+		stager->memory->mount_failures[PLACE_OVERLAY] = 0;
+	if (report->image != NULL)
+		stager->memory->mount_failures[PLACE_IMAGE] = 0;
 }
 
 void
@@ -619,10 +640,6 @@ stage_release(struct stager *stager, struct stage_report *report, struct error_t
 		if (report->us[way] > 0)
 			counter_stage_time(stager->slot, (enum place_way)way, report->us[way]);
 	memset(report->us, 0, sizeof report->us);
-	if (report->has_overlay)
-		stager->mount_failures[PLACE_OVERLAY] = 0;
-	if (report->image != NULL)
-		stager->mount_failures[PLACE_IMAGE] = 0;
 	give_back(stager);
 	report->has_overlay = report->is_sealed = false;
 	report->image = NULL;

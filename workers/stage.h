@@ -117,6 +117,9 @@ void stager_free_pair(struct stager *one, struct stager *other);
 int stage_compose(struct stager *stager, const struct stage_request *request,
     struct sandbox *sandbox, struct stage_report *ret_report, struct error_text *err);
 
+/* Overlay and image of the report were mounted: refusals before are forgotten. */
+void stage_mounted(struct stager *stager, const struct stage_report *report);
+
 /*
  * The action runs: the worker has time for what of its staging no action waits for.  May be left
  * out, or called again; stage_release does it too.

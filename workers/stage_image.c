@@ -20,19 +20,11 @@ static int
 blob_keep(void *arg, const struct digest *digest, bool executable)
 {
 	struct placer *placer = arg;
-	char name[CAS_NAME_SIZE];
-	struct stat st;
 	bool made;
 
 	usage_touch(placer->usage, digest, placer->now_s);
 	if (usage_is_present(placer->usage, digest))
 		return 0;
-	cas_blob_name(digest, false, name);
-	if (FAULTY(fstatat, fstatat(placer->cas_fd, name, &st, AT_SYMLINK_NOFOLLOW)) == 0 &&
-	    S_ISREG(st.st_mode) && st.st_size == digest->size_bytes) {
-		usage_present(placer->usage, digest);
-		return 0;
-	}
 	return cas_ensure(placer->cas, digest, false, &made);
 }
 
@@ -66,15 +58,16 @@ fill(struct tree_builder *builder, const struct build *build, const char *temp)
 	struct error_text err = {""};
 	uint8_t *bytes;
 	size_t len;
-	int fd, rc = files_keep(placer, build->dir);
+	int fd, rc;
 
-	if (rc != 0)
-		goto out;
 	rc = image_encode(arena, build->dir, geteuid(), getegid(), &bytes, &len, &err);
 	if (rc != 0) {
 		rc = placer_failed(placer, rc, "encode an image", temp);
 		goto out;
 	}
+	rc = files_keep(placer, build->dir);
+	if (rc != 0)
+		goto out;
 	fd = FAULTY(openat,
 	    openat(builder->images_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
 		0444));
@@ -98,8 +91,10 @@ check(struct tree_builder *builder, const char *name)
 	size_t len;
 	int rc = fs_read_file(builder->images_fd, name, IMAGE_BYTES_MAX, &bytes, &len);
 
-	if (rc != 0)
+	if (rc == -ENOENT || rc == -EFBIG || rc == -EINVAL || rc == -EISDIR || rc == -ELOOP)
 		return -EBADMSG; /* whatever it is, it is no image */
+	if (rc != 0)
+		return placer_failed(builder->placer, rc, "read an image", name);
 	arena = arena_new();
 	rc = image_check(arena, bytes, len, geteuid(), getegid(), blob_keep, builder->placer, NULL);
 	arena_free(arena);

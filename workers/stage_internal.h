@@ -31,6 +31,15 @@ struct stage_ways {
 
 struct recycle;
 
+/* What a worker learns from one action for the next. */
+struct stage_memory {
+	struct cost_model costs; /* the probe's, corrected by what was placed */
+	struct plan_seen seen[PLAN_SEEN];
+	struct plan_place places[PLAN_PLACES];
+	/* By way, one after the other; at MOUNT_FAILURES_MAX none is tried. */
+	unsigned mount_failures[PLACE_WAY_COUNT];
+};
+
 struct stager {
 	struct stager_config config;
 	struct region *region;
@@ -44,19 +53,15 @@ struct stager {
 	struct planner planner;
 	struct stage_ways ways[2][2]; /* guarded, and with guard off; the same without overlay */
 	unsigned mount_fallbacks; /* not yet in an action's report */
-	/* By way, one after the other; at MOUNT_FAILURES_MAX none is tried. */
-	unsigned mount_failures[PLACE_WAY_COUNT];
-	struct cost_model costs; /* the probe's, corrected by what was placed */
-	struct plan_seen seen[PLAN_SEEN];
-	struct plan_place places[PLAN_PLACES];
+	struct stage_memory *memory; /* of the worker: its two stagers have one */
 
 	struct index_pin pins[SLOT_LEASES];
 	unsigned pin_count;
 	struct stage_bind *binds;
 	size_t bind_count, bind_room;
-	uint64_t bind_us, overlay_us, image_us;
+	uint64_t bind_us, overlay_us, image_us, plan_us;
 	bool check_links, is_recycled, is_sealed;
-	bool is_second; /* of two; `recycle` is the first's */
+	bool is_second; /* of two; `recycle` and `memory` are the first's */
 	struct recycle *recycle; /* NULL: nothing is kept */
 };
 

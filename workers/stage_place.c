@@ -48,8 +48,10 @@ count_subtree(struct stage_report *report, enum place_way way, const struct inde
 
 /* Bound over another's files: the action sees about as many as before. */
 static void
-count_patch(struct stage_report *report, const struct index_tree *tree)
+count_patch(struct stage_report *report, enum place_way way, const struct index_tree *tree)
 {
+	report->files[way] -= tree->files;
+	report->bytes[way] -= tree->bytes;
 	report->files_placed -= tree->files;
 	report->bytes_placed -= tree->bytes;
 }
@@ -282,7 +284,7 @@ place_spine(struct stager *stager, const struct stage_ways *ways, struct place_c
 
 /* The blob's own file, read-only: what is below has the same name, and other bytes. */
 static int
-place_file_patch(struct stager *stager, const struct plan_node *node, struct stage_report *report)
+place_file_patch(struct stager *stager, const struct plan_node *node)
 {
 	char source[CAS_NAME_SIZE + 8] = "cas/";
 	bool made = false;
@@ -295,8 +297,6 @@ place_file_patch(struct stager *stager, const struct plan_node *node, struct sta
 	rc = add_bind(stager, node->path, source, false);
 	if (rc != 0)
 		return placer_failed(&stager->placer, rc, "note its bind", node->name);
-	report->files[PLACE_BIND]++;
-	report->bytes[PLACE_BIND] += (uint64_t)node->digest.size_bytes;
 	return 0;
 }
 
@@ -307,13 +307,13 @@ place_patch(
 	struct index_tree tree;
 
 	if (node->kind == PLAN_FILE)
-		return place_file_patch(stager, node, report);
+		return place_file_patch(stager, node);
 	if (node->in_image) {
-		count_patch(report, &node->dir->totals);
+		count_patch(report, PLACE_IMAGE, &node->dir->totals);
 		return place_in_image(stager, dirfd, node, report);
 	}
 	index_tree_of(stager->region, &node->pin, &tree);
-	count_patch(report, &tree);
+	count_patch(report, PLACE_BIND, &tree);
 	return place_bound(stager, dirfd, node, report);
 }
 

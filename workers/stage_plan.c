@@ -120,7 +120,8 @@ plan_cold(struct planner *planner, struct plan_node *node)
 {
 	const uint32_t *ns = planner->costs->ns;
 	const struct index_tree *totals = &node->dir->totals;
-	uint64_t loose_ns = files_ns(planner, totals, planner->loose_ns);
+	/* What is placed so has to be deleted, too. */
+	uint64_t loose_ns = files_ns(planner, totals, planner->loose_ns + ns[COST_UNLINK]);
 	struct plan_seen *seen = plan_seen_find(planner, &node->digest);
 
 	node->is_again = seen->was_cold;

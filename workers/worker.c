@@ -133,7 +133,8 @@ worker_do(struct worker *worker, const struct msg_run *received)
 	/* The message's text dies with the next one read: a cancel, say. */
 	msg_text_copy(run.label, label, sizeof(label));
 	run.label = msg_text(label);
-	worker->job = worker->ahead.current = run.job;
+	worker->job = run.job;
+	ahead_begin(&worker->ahead, run.job);
 	slot_set_job(worker->jobs.slot, run.job);
 	slot_set_action(worker->jobs.slot, &run.action, label, (uint32_t)run.attempt);
 	setproctitle("worker %u: %s", worker_number(worker), label);

@@ -75,6 +75,12 @@ test_evict(void **state)
 	usage_close(usage);
 }
 
+static void
+present(struct usage *usage, const struct digest *digest)
+{
+	usage_present(usage, digest, usage_present_look(usage, digest));
+}
+
 /* What is known to be there, until it is about to go; other blobs are not meant by it. */
 static void
 test_present(void **state)
@@ -88,22 +94,30 @@ test_present(void **state)
 	assert_int_equal(usage_open(f->fd, true, &usage), 0);
 	assert_int_equal(usage_open(f->fd, false, &view), 0);
 	assert_false(usage_is_present(usage, &digest));
-	usage_present(usage, &digest);
+	present(usage, &digest);
 	assert_true(usage_is_present(view, &digest));
 	assert_false(usage_is_present(view, &other));
 	assert_false(usage_is_present(view, &longer));
-	usage_present(usage, &other); /* the last one is known */
+	present(usage, &other); /* the last one is known */
 	assert_true(usage_is_present(view, &other));
 	assert_false(usage_is_present(view, &digest));
 	usage_absent(usage, &digest);
 	assert_false(usage_is_present(view, &other));
-	usage_present(usage, &digest);
+	present(usage, &digest);
 	assert_int_equal(usage_evict_begin(usage, &digest, usage_stamp(usage, &digest)), 0);
 	assert_false(usage_is_present(view, &digest));
 	usage_evict_end(usage, &digest);
-	usage_present(usage, &digest);
+	present(usage, &digest);
 	usage_forget_present(usage);
 	assert_false(usage_is_present(view, &digest));
+	/* Taken away between the look and the word. */
+	uint32_t seen = usage_present_look(usage, &digest);
+	usage_absent(usage, &digest);
+	usage_present(usage, &digest, seen);
+	assert_false(usage_is_present(view, &digest));
+	longer.size_bytes = digest.size_bytes + (INT64_C(1) << 32);
+	present(usage, &digest);
+	assert_false(usage_is_present(view, &longer));
 	usage_close(view);
 	usage_close(usage);
 }
