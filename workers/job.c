@@ -1,5 +1,3 @@
-#include "workers/job.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,128 +11,7 @@
 #include "shm/counters.h"
 #include "workers/collect.h"
 #include "workers/job_command.h"
-
-/* One job_run. */
-struct job {
-	struct job_worker *worker;
-	const struct msg_run *run;
-	struct job_outcome *outcome;
-	ReapiAction *action;
-	ReapiCommand *command;
-	ReapiActionResult *result;
-	ReapiExecutedActionMetadata *times;
-	struct stage_request stage;
-	struct stage_report staged;
-	struct run_result ran;
-	struct error_text err;
-	struct action_kind kind; /* guarded ones have a name */
-	uint64_t start_us, load_us, collect_us; /* start: CLOCK_MONOTONIC */
-};
-
-/* Where its result stands in the action cache. */
-static const struct digest *
-cache_key(const struct job *job)
-{
-	return job->run->has_cache_key ? &job->run->cache_key : &job->run->action;
-}
-
-static uint64_t *
-metric(struct job *job, enum job_metric which)
-{
-	return &job->outcome->done.done.metrics.values[which];
-}
-
-static Google__Protobuf__Timestamp *
-now(const struct job *job)
-{
-	return reapi_timestamp_new(job->worker->arena, clock_realtime_us());
-}
-
-/* What a failed step makes of the job; the words are in job->err. */
-static enum job_status
-status_of(struct job *job, int rc)
-{
-	switch (rc) {
-	case -ENOENT:
-		return JOB_MISSING;
-	case -EINVAL:
-		return JOB_INVALID;
-	case COLLECT_UNMET:
-		return JOB_UNMET;
-	case -ENOSPC:
-	case -EDQUOT:
-		job->outcome->disk_full = true;
-		return JOB_FAILED;
-	default:
-		return JOB_FAILED;
-	}
-}
-
-static void
-done_say(struct job *job, enum job_status status)
-{
-	struct msg_done *done = &job->outcome->done.done;
-	const char *words = job->err.text;
-
-	done->status = job->outcome->disk_full && status == JOB_FAILED ? JOB_DISK_FULL : status;
-	if (job->outcome->disk_full)
-		words = arena_printf(job->worker->arena, "disk full: %.900s", words);
-	else
-		words = arena_strdup(job->worker->arena, words);
-	done->message = msg_text(words);
-	done->has_message = words[0] != '\0';
-}
-
-static bool
-disk_is_full(struct job *job, int rc)
-{
-	if (rc != -ENOSPC && rc != -EDQUOT)
-		return false;
-	job->outcome->disk_full = true;
-	return true;
-}
-
-/* The list of missing digests, as a blob: it may be longer than a message. */
-static enum job_status
-missing_say(struct job *job, const struct digest *missing, size_t count)
-{
-	struct msg_done *done = &job->outcome->done.done;
-	char *text = arena_alloc(job->worker->arena, count * DIGEST_TEXT_SIZE + 1);
-	size_t len = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		digest_to_text(&missing[i], '/', text + len);
-		len += strlen(text + len);
-		text[len++] = '\n';
-	}
-	if (count > 0 && cas_put_bytes(job->worker->cas, text, len, &done->missing) == 0)
-		done->has_missing = true;
-	if (count > 0)
-		error_set(&job->err, 0, "%zu blobs are missing, %.*s first", count,
-		    (int)strcspn(text, "\n"), text);
-	return JOB_MISSING;
-}
-
-static void
-result_say(struct job *job, const uint8_t *data, size_t len)
-{
-	struct msg_done *done = &job->outcome->done.done;
-	int rc;
-
-	done->exit_code = job->result->exit_code;
-	done->has_exit_code = true;
-	if (len <= JOB_RESULT_INLINE_MAX) {
-		done->result = (struct msg_text){(const char *)data, (uint32_t)len};
-		done->has_result = true;
-		return;
-	}
-	rc = cas_put_bytes(job->worker->cas, data, len, &done->result_digest);
-	done->has_result_digest = rc == 0;
-	if (rc != 0) {
-		error_errno(&job->err, rc, "cannot store the result");
-		done_say(job, status_of(job, rc));
-	}
-}
+#include "workers/job_internal.h"
 
 static bool
 shows_writes(const struct job *job)
@@ -154,7 +31,7 @@ cache_answers(struct job *job)
 
 	if ((job->run->has_skip_cache_lookup && job->run->skip_cache_lookup) || shows_writes(job))
 		return false;
-	rc = action_cache_get(worker->cas, worker->arena, cache_key(job), &job->result);
+	rc = action_cache_get(worker->cas, worker->arena, job_cache_key(job), &job->result);
 	if (rc != 0) {
 		COUNTER_ADD(worker->slot, cache_misses, 1);
 		if (rc == -ESTALE)
@@ -165,7 +42,7 @@ cache_answers(struct job *job)
 	data = reapi_encode(worker->arena, &job->result->base, &len);
 	done->status = JOB_OK;
 	done->cached = done->has_cached = true;
-	result_say(job, data, len);
+	job_result_say(job, data, len);
 	return true;
 }
 
@@ -197,7 +74,7 @@ missing_with_tree(struct job *job, const struct action_missing *missing)
 			all[count++] = below[i];
 	}
 	free(below);
-	return missing_say(job, all, count);
+	return job_missing_say(job, all, count);
 }
 
 static enum job_status
@@ -217,7 +94,7 @@ load(struct job *job)
 	}
 	if (missing.count > 0)
 		return missing_with_tree(job, &missing);
-	return status_of(job, rc);
+	return job_status_of(job, rc);
 }
 
 /* Into a sandbox of its own; job->stage says how. */
@@ -228,30 +105,31 @@ stage(struct job *job)
 	int rc;
 
 	slot_set_phase(worker->slot, SLOT_STAGING);
-	job->times->input_fetch_start_timestamp = now(job);
+	job->times->input_fetch_start_timestamp = job_now(job);
 	if (worker->ahead != NULL &&
 	    ahead_take(
 		worker->ahead, job->run->job, &job->stage, &job->outcome->sandbox, &job->staged)) {
 		job->outcome->has_sandbox = true;
-		job->times->input_fetch_completed_timestamp = now(job);
+		job->times->input_fetch_completed_timestamp = job_now(job);
 		CRASH_POINT(staged);
 		return JOB_OK;
 	}
 	rc = sandbox_make(worker->config->state_fd, worker->slot, worker->slot_number,
 	    worker->action_uid, &job->outcome->sandbox, &job->err);
 	if (rc != 0)
-		return disk_is_full(job, rc) || rc == -ENOENT ? JOB_FAILED : status_of(job, rc);
+		return job_disk_is_full(job, rc) || rc == -ENOENT ? JOB_FAILED
+								  : job_status_of(job, rc);
 	job->outcome->has_sandbox = true;
 	rc = stage_compose(
 	    worker->stager, &job->stage, &job->outcome->sandbox, &job->staged, &job->err);
-	job->times->input_fetch_completed_timestamp = now(job);
+	job->times->input_fetch_completed_timestamp = job_now(job);
 	if (rc == 0) {
 		CRASH_POINT(staged);
 		return JOB_OK;
 	}
 	if (rc == -ENOENT && job->staged.missing_count > 0)
-		return missing_say(job, job->staged.missing, job->staged.missing_count);
-	return rc == -ENOENT ? JOB_FAILED : status_of(job, rc);
+		return job_missing_say(job, job->staged.missing, job->staged.missing_count);
+	return rc == -ENOENT ? JOB_FAILED : job_status_of(job, rc);
 }
 
 /* The action runs: time for what it did not have to wait for, and for the next one's sandbox. */
@@ -291,7 +169,7 @@ execute(struct job *job)
 	    worker->arena, worker->config, job->action, job->command, &request, &job->err);
 
 	if (rc != 0)
-		return status_of(job, rc);
+		return job_status_of(job, rc);
 	request.binds = job->staged.binds;
 	request.bind_count = job->staged.bind_count;
 	request.image = job->staged.image;
@@ -308,7 +186,7 @@ execute(struct job *job)
 		worker->ahead->may_stage = false;
 	CRASH_POINT(action_ended);
 	if (rc != 0) {
-		(void)disk_is_full(job, rc);
+		(void)job_disk_is_full(job, rc);
 		return JOB_FAILED;
 	}
 	job->outcome->has_ended = true;
@@ -427,7 +305,7 @@ look_for_missing(struct job *job)
 	int rc = stage_look_for_missing(job->worker->stager, &job->staged, &job->err);
 
 	if (rc == -ENOENT)
-		return missing_say(job, job->staged.missing, job->staged.missing_count);
+		return job_missing_say(job, job->staged.missing, job->staged.missing_count);
 	return JOB_OK;
 }
 
@@ -485,16 +363,16 @@ collect(struct job *job)
 	int rc;
 
 	slot_set_phase(worker->slot, SLOT_COLLECTING);
-	job->times->output_upload_start_timestamp = now(job);
+	job->times->output_upload_start_timestamp = job_now(job);
 	writes_say(job, &request);
 	rc = collect_outputs(worker->cas, worker->arena, worker->slot, &job->outcome->sandbox,
 	    &request, job->result, &stats, &job->err);
-	job->times->output_upload_completed_timestamp = now(job);
+	job->times->output_upload_completed_timestamp = job_now(job);
 	if (rc != 0)
-		return rc == -ENOENT ? JOB_FAILED : status_of(job, rc);
+		return rc == -ENOENT ? JOB_FAILED : job_status_of(job, rc);
 	CRASH_POINT(collected);
-	*metric(job, METRIC_OUTPUT_FILES) = stats.files;
-	*metric(job, METRIC_OUTPUT_BYTES) = stats.bytes;
+	*job_metric_of(job, METRIC_OUTPUT_FILES) = stats.files;
+	*job_metric_of(job, METRIC_OUTPUT_BYTES) = stats.bytes;
 	job->collect_us = stats.elapsed_us;
 	return JOB_OK;
 }
@@ -512,94 +390,13 @@ inputs_release(struct job *job, enum job_status status)
 }
 
 static void
-result_store(struct job *job, const uint8_t *data, size_t len)
-{
-	struct job_worker *worker = job->worker;
-	int rc;
-
-	if (job->result->exit_code != 0 || job->ran.timed_out || job->action->do_not_cache)
-		return;
-	rc = action_cache_put(worker->cas, cache_key(job), data, len);
-	if (rc != 0) {
-		(void)disk_is_full(job, rc); /* the result is good all the same */
-		return;
-	}
-	COUNTER_ADD(worker->slot, cache_stored, 1);
-	CRASH_POINT(worker_result_stored);
-}
-
-static void
-result_finish(struct job *job)
-{
-	struct arena *arena = job->worker->arena;
-	struct msg_done *done = &job->outcome->done.done;
-	uint8_t *data;
-	size_t len;
-
-	job->times->worker = arena_strdup(arena, job->worker->name);
-	job->times->worker_completed_timestamp = now(job);
-	job->result->execution_metadata = job->times;
-	data = reapi_encode(arena, &job->result->base, &len);
-	done->sandbox = job->outcome->sandbox.number;
-	done->has_sandbox = job->outcome->has_sandbox;
-	done->status = job->ran.timed_out ? JOB_TIMEOUT : JOB_OK;
-	done->term_signal = (uint64_t)job->ran.term_signal;
-	done->has_term_signal = job->ran.term_signal != 0;
-	if (job->outcome->ignored_property != NULL && !job->ran.timed_out) {
-		error_set(&job->err, 0, "platform property '%.200s' means nothing here: ignored",
-		    job->outcome->ignored_property);
-		done_say(job, JOB_OK);
-	}
-	if (job->ran.timed_out) {
-		error_set(&job->err, 0, "its timeout ended it after %.1f s",
-		    (double)job->ran.elapsed_us / 1e6);
-		done_say(job, JOB_TIMEOUT);
-	}
-	result_store(job, data, len);
-	result_say(job, data, len);
-}
-
-static void
-metrics_fill(struct job *job)
-{
-	const struct stage_report *staged = &job->staged;
-	const struct run_result *ran = &job->ran;
-	uint64_t queued_us = job->run->has_queued_us ? job->run->queued_us : 0;
-	uint64_t total_us = clock_monotonic_us() - job->start_us;
-	uint64_t began_us = clock_realtime_us() - total_us;
-
-	*metric(job, METRIC_FILES_PLACED) = staged->files_placed;
-	*metric(job, METRIC_BYTES_PLACED) = staged->bytes_placed;
-	*metric(job, METRIC_SUBTREES_PLACED) = staged->subtrees_placed;
-	*metric(job, METRIC_DIRECTORIES_MADE) = staged->directories_made;
-	*metric(job, METRIC_SUBTREES_BUILT) = staged->subtrees_built;
-	*metric(job, METRIC_FALLBACKS) = staged->fallbacks;
-	*metric(job, METRIC_STAGE_US) = staged->elapsed_us;
-	*metric(job, METRIC_QUEUE_US) =
-	    queued_us != 0 && began_us > queued_us ? began_us - queued_us : 0;
-	*metric(job, METRIC_LOAD_US) = job->load_us;
-	*metric(job, METRIC_EXEC_US) = ran->elapsed_us;
-	*metric(job, METRIC_COLLECT_US) = job->collect_us;
-	*metric(job, METRIC_TOTAL_US) = total_us;
-	*metric(job, METRIC_MAX_RSS) = ran->max_rss_bytes;
-	*metric(job, METRIC_USER_US) = ran->user_us;
-	*metric(job, METRIC_SYSTEM_US) = ran->system_us;
-	for (int way = 0; way < PLACE_WAY_COUNT; way++) {
-		*metric(job, METRIC_WAY_FILES + way) = staged->files[way];
-		*metric(job, METRIC_WAY_SUBTREES + way) = staged->subtrees[way];
-	}
-	job->outcome->done.done.metrics.count = METRIC_COUNT;
-	job->outcome->done.done.has_metrics = true;
-}
-
-static void
 job_do(struct job *job)
 {
 	struct arena *arena = job->worker->arena;
 	enum job_status status;
 
 	job->times = REAPI_NEW(arena, executed_action_metadata);
-	job->times->worker_start_timestamp = now(job);
+	job->times->worker_start_timestamp = job_now(job);
 	if (job->run->has_queued_us)
 		job->times->queued_timestamp = reapi_timestamp_new(arena, job->run->queued_us);
 	if (cache_answers(job))
@@ -613,9 +410,9 @@ job_do(struct job *job)
 		status = inputs_release(job, status);
 	}
 	if (status == JOB_OK)
-		result_finish(job);
+		job_result_finish(job);
 	else
-		done_say(job, status);
+		job_done_say(job, status);
 }
 
 static struct job
@@ -643,7 +440,7 @@ job_run(struct job_worker *worker, const struct msg_run *run, struct job_outcome
 
 	CRASH_POINT(worker_job_taken);
 	job_do(&job);
-	metrics_fill(&job);
+	job_metrics_fill(&job);
 }
 
 void
@@ -652,8 +449,8 @@ job_cancel(struct job_worker *worker, const struct msg_run *run, struct job_outc
 	struct job job = job_begin(worker, run, ret_outcome);
 
 	error_set(&job.err, 0, "cancelled before it began");
-	done_say(&job, JOB_CANCELLED);
-	metrics_fill(&job);
+	job_done_say(&job, JOB_CANCELLED);
+	job_metrics_fill(&job);
 }
 
 void

@@ -73,6 +73,20 @@ void stage_ways_choose(const struct stager_config *config, bool guard_off, bool 
 void stage_planner_init(struct planner *planner, const struct stage_ways *ways,
     const struct cost_model *costs, bool no_image);
 
+/* stager.c: everything pinned and noted of an action goes; its pins alone. */
+void stage_give_back(struct stager *stager);
+void stage_unpin(struct stager *stager);
+bool stage_may_mount(const struct stager *stager, enum place_way way);
+/* Counted as the action's, though its staging begins anew. */
+void stage_fell_back(struct stager *stager, enum place_way way, int error, const char *then);
+
+/*
+ * stage_build.c: what the plan needs to be there.  A plan that cannot be carried out is to be made
+ * anew, without an overlay or without a patch; nothing is in the sandbox then.
+ */
+enum { COMPOSE_NO_OVERLAY = 1, COMPOSE_NO_PATCH };
+int stage_build_plan(struct stager *stager, struct plan_node *root);
+
 /* Puts the planned tree into the cursor's directory; all cached nodes are pinned. */
 int stage_place_plan(struct stager *stager, const struct stage_ways *ways,
     struct place_cursor *cursor, const struct plan_node *root, struct stage_report *report);

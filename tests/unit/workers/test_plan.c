@@ -379,6 +379,93 @@ test_at_last_it_is_built(void **state)
 	assert_int_equal(counted(host, COUNTER_trees_built), 3);
 }
 
+/* A cached leaf is not read, so its Directory may have left the store. */
+static void
+test_a_cached_leaf_stays_unread(void **state)
+{
+	struct host *host = *state;
+	struct digest old = deep(host, "old", NULL), new = deep(host, "new", NULL);
+	struct digest leaf = flat(host, 10, "new"), alone = below(host, "alone", leaf);
+
+	stager_of(host, ENGINE_BIND, false);
+	stage(host, &old);
+	release(host);
+	stage(host, &alone);
+	release(host);
+	cas_drop(host->cas, &leaf);
+	stage(host, &new);
+	assert_int_equal(host->report.bind_count, 2);
+	assert_string_equal(host->report.binds[1].target, "in/b/q");
+	release(host);
+}
+
+/* An image's key is ours: no client's digest can be one. */
+static void
+test_a_key_is_no_digest(void **state)
+{
+	struct host *host = *state;
+	struct digest root = below(host, "in", flat(host, 200, "x")), digest;
+	char text[INDEX_LOCATION_SIZE];
+
+	stager_of(host, ENGINE_AUTO, true);
+	stage(host, &root);
+	strlcpy(text, strchr(host->report.image, '/') + 1, sizeof text);
+	release(host);
+	assert_int_equal(digest_from_text(text, &digest), 0);
+	ReapiDirectory *dir = dir_new(host);
+	struct digest key = index_image_key(&digest);
+	dir_add_dir(host, dir, "in", &key);
+	root = dir_put_raw(host, dir);
+	assert_int_equal(host_stage_root(host, &root), -EINVAL);
+	assert_int_equal(sandbox_release(host->config.state_fd, host->slot, &host->sandbox), 0);
+}
+
+/* More than an image holds: by links, in parts or at all. */
+static void
+test_too_many_for_an_image(void **state)
+{
+	struct host *host = *state;
+	ReapiDirectory *in = dir_new(host);
+	struct digest leaf = flat(host, 1000, "x");
+	char name[16];
+
+	for (unsigned i = 0; i < 550; i++) {
+		snprintf(name, sizeof name, "d%u", i);
+		dir_add_dir(host, in, name, &leaf);
+	}
+	struct digest root = below(host, "in", dir_put(host, in));
+	host->probe.ways[PLACE_HARDLINK].works = true;
+	stager_of(host, ENGINE_AUTO, true);
+	struct error_text err;
+	struct planner planner;
+	struct stage_ways ways;
+	struct stager_config config = {.host = &host->config,
+	    .probe = &host->probe,
+	    .isolation = ISOLATION_ROOT,
+	    .uid_differs = true};
+	struct stage_request request = {.root = root, .working_directory = ""};
+	struct tree_loader loader;
+	struct plan_seen *seen = calloc(PLAN_SEEN, sizeof *seen);
+	struct plan_node *node;
+	struct spine *spine;
+
+	/* Planned and not placed: half a million links take their time. */
+	stage_ways_choose(&config, false, false, &ways);
+	tree_loader_start(&loader, host->cas, host->arena);
+	stage_planner_init(&planner, &ways, &host->probe.costs, false);
+	planner.region = host->region;
+	planner.loader = &loader;
+	planner.arena = host->arena;
+	planner.seen = seen;
+	planner.look_only = true;
+	assert_int_equal(spine_new(host->arena, &request, &spine, &err), 0);
+	assert_int_equal(plan_make(&planner, &root, spine, &node, &err), 0);
+	assert_int_equal(planner.cold.count, 1);
+	assert_null(planner.image);
+	tree_loader_free(&loader);
+	free(seen);
+}
+
 /* Nothing can be placed over a bound tree but a bind. */
 static void
 test_a_patch_that_cannot_be_built(void **state)
@@ -461,6 +548,9 @@ main(void)
 	    TEST(test_like_what_lay_there),
 	    TEST(test_other_names_are_composed),
 	    TEST(test_at_last_it_is_built),
+	    TEST(test_a_cached_leaf_stays_unread),
+	    TEST(test_a_key_is_no_digest),
+	    TEST(test_too_many_for_an_image),
 	    TEST(test_a_patch_that_cannot_be_built),
 	    TEST(test_forced_images_take_everything),
 	    TEST(test_refused_by_the_kernel),
