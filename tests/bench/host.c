@@ -58,6 +58,7 @@ bench_host_open(const char *state_dir, struct bench_host *ret_host)
 	slot_assign(host->region, host->slot_number);
 	slot_activate(host->region, host->slot_number, getpid());
 	host->slot = slot_at(host->region, host->slot_number);
+	slot_set_phase(host->slot, SLOT_STAGING); /* as a worker that has something to do */
 }
 
 void
@@ -74,6 +75,7 @@ bench_host_take(struct bench_host *host, uint32_t slot_number)
 	slot_assign(host->region, slot_number);
 	slot_activate(host->region, slot_number, getpid());
 	host->slot = slot_at(host->region, slot_number);
+	slot_set_phase(host->slot, SLOT_STAGING);
 }
 
 void
