@@ -41,17 +41,27 @@ struct hand {
 	int rc;
 };
 
-unsigned
-place_parallel_threads(
+bool
+place_parallel_fits(
     const struct placer *placer, const struct place_policy *policy, const struct tree_dir *dir)
 {
-	if (placer->link_threads <= 1 || policy->record || policy->order[0] != PLACE_HARDLINK ||
-	    dir->totals.files < PLACE_PARALLEL_FILES_MIN ||
-	    dir->totals.directories < PLACE_PARALLEL_DIRECTORIES_MIN || fault_is_armed())
-		return 1;
+	return placer->link_threads > 1 && !policy->record && policy->order[0] == PLACE_HARDLINK &&
+	    dir->totals.files >= PLACE_PARALLEL_FILES_MIN &&
+	    dir->totals.directories >= PLACE_PARALLEL_DIRECTORIES_MIN && !fault_is_armed();
+}
+
+/*
+ * By the slots, which also tell who has only just begun or will go on in a moment, and by the
+ * system, which knows of other work than ours.
+ */
+unsigned
+place_parallel_threads(const struct placer *placer, unsigned running)
+{
 	unsigned busy = slot_busy_others(placer->region, placer->slot);
 	unsigned cap = region_link_cap(placer->region), threads = placer->link_threads;
 
+	if (running > busy + 1)
+		busy = running - 1;
 	if (busy + 1 >= placer->cores)
 		return 1;
 	if (threads > placer->cores - busy + 1)

@@ -20,15 +20,21 @@
 
 #include "workers/place.h"
 
-enum { PLACE_PARALLEL_FILES_MIN = 128, PLACE_PARALLEL_DIRECTORIES_MIN = 8 };
+enum { PLACE_PARALLEL_FILES_MIN = 512, PLACE_PARALLEL_DIRECTORIES_MIN = 8 };
 
 /*
- * How many threads would place this tree soonest: 1 unless it is large, goes by hard link, nothing
- * has to be remembered of each link, the placer may have more (link_threads), and cores have
- * nothing to do.  One more than those: a new thread does not always begin on an idle core.
+ * A tree for several threads: large, by hard link, without anything to be remembered of each link,
+ * where threads help at all (placer->link_threads).
  */
-unsigned place_parallel_threads(
+bool place_parallel_fits(
     const struct placer *placer, const struct place_policy *policy, const struct tree_dir *dir);
+
+/*
+ * How many would place it soonest now; running: cores_running().  1 where no core is idle: the tree
+ * would wait for threads that have not begun.  Else one more than there are idle cores, because a
+ * new thread does not always begin on one.
+ */
+unsigned place_parallel_threads(const struct placer *placer, unsigned running);
 
 /*
  * Into dirfd.  threads: the caller included; fewer where the system has no more.  1: nothing was

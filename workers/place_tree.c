@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/fault.h"
+#include "workers/cores.h"
 #include "workers/place_parallel.h"
 
 void
@@ -132,7 +133,9 @@ int
 place_tree(struct placer *placer, const struct place_policy *policy, struct place_cursor *cursor,
     const struct tree_dir *dir)
 {
-	unsigned threads = place_parallel_threads(placer, policy, dir);
+	unsigned threads = place_parallel_fits(placer, policy, dir)
+	    ? place_parallel_threads(placer, cores_running())
+	    : 1;
 	int rc = threads > 1 ? place_parallel(placer, policy, cursor->fd, dir, threads) : 1;
 
 	return rc == 1 ? place_alone(placer, policy, cursor, dir) : rc;

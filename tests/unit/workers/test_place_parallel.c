@@ -15,10 +15,11 @@
 #include "shm/internal.h"
 #include "tests/cmocka_wrap.h"
 #include "tests/unit/workers/stage_host.h"
+#include "workers/cores.h"
 #include "workers/place_parallel.h"
 #include "workers/stage_internal.h"
 
-enum { DIRS = 30, FILES = 12, THREADS = 4, KILLS = 12, LINKS_MOST = 66000 };
+enum { DIRS = 30, FILES = 20, THREADS = 4, KILLS = 12, LINKS_MOST = 66000 };
 
 static char *self;
 
@@ -377,14 +378,11 @@ static void
 how_many(void **state)
 {
 	struct fixture f;
-	struct place_policy recorded = by_link, copies = {.order = {PLACE_COPY}, .count = 1};
-	const struct place_policy *policy = &by_link;
 
 	start(&f, "/dev/shm");
 	slot_set_phase(f.host.slot, SLOT_STAGING);
-#define HOW_MANY() place_parallel_threads(&f.placer, policy, f.tree)
+#define HOW_MANY() place_parallel_threads(&f.placer, 1)
 	f.placer.cores = 8;
-	assert_int_equal(HOW_MANY(), 1); /* nobody said that it helps here */
 	f.placer.link_threads = 4;
 	assert_int_equal(HOW_MANY(), 4);
 	f.placer.cores = 2;
@@ -403,25 +401,54 @@ how_many(void **state)
 	assert_int_equal(HOW_MANY(), 1);
 	slot_retire(f.host.region, HOST_SLOT + 3);
 	slot_retire(f.host.region, HOST_SLOT + 2);
-	recorded.record = true;
-	policy = &recorded;
-	assert_int_equal(HOW_MANY(), 1);
-	policy = &copies;
-	assert_int_equal(HOW_MANY(), 1);
-	policy = &by_link;
 	region_set_link_cap(f.host.region, 2);
 	assert_int_equal(HOW_MANY(), 2);
 	region_set_link_cap(f.host.region, 1);
 	assert_int_equal(HOW_MANY(), 1);
 	region_set_link_cap(f.host.region, 8);
-	f.tree->totals.files = PLACE_PARALLEL_FILES_MIN - 1;
-	assert_int_equal(HOW_MANY(), 1);
-	f.tree->totals.files = PLACE_PARALLEL_FILES_MIN;
-	assert_int_equal(HOW_MANY(), 4);
-	f.tree->totals.directories = PLACE_PARALLEL_DIRECTORIES_MIN - 1;
-	assert_int_equal(HOW_MANY(), 1);
+	/* Other work than ours, as the system sees it; 0 where it does not say. */
+	f.placer.cores = 4;
+	assert_int_equal(place_parallel_threads(&f.placer, 0), 4);
+	assert_int_equal(place_parallel_threads(&f.placer, 2), 4);
+	assert_int_equal(place_parallel_threads(&f.placer, 3), 3);
+	assert_int_equal(place_parallel_threads(&f.placer, 4), 1);
+	assert_int_equal(place_parallel_threads(&f.placer, 99), 1);
 #undef HOW_MANY
 	stop(&f);
+}
+
+static void
+which_trees(void **state)
+{
+	struct fixture f;
+	struct place_policy recorded = by_link, copies = {.order = {PLACE_COPY}, .count = 1};
+
+	start(&f, "/dev/shm");
+	f.tree->totals.files = PLACE_PARALLEL_FILES_MIN;
+	assert_false(
+	    place_parallel_fits(&f.placer, &by_link, f.tree)); /* nobody said that it helps */
+	f.placer.link_threads = 4;
+	assert_true(place_parallel_fits(&f.placer, &by_link, f.tree));
+	recorded.record = true;
+	assert_false(place_parallel_fits(&f.placer, &recorded, f.tree));
+	assert_false(place_parallel_fits(&f.placer, &copies, f.tree));
+	f.tree->totals.files = PLACE_PARALLEL_FILES_MIN - 1;
+	assert_false(place_parallel_fits(&f.placer, &by_link, f.tree));
+	f.tree->totals.files = PLACE_PARALLEL_FILES_MIN;
+	f.tree->totals.directories = PLACE_PARALLEL_DIRECTORIES_MIN - 1;
+	assert_false(place_parallel_fits(&f.placer, &by_link, f.tree));
+	stop(&f);
+}
+
+static void
+what_runs(void **state)
+{
+	unsigned running = cores_running();
+
+	if (access("/proc/loadavg", R_OK) == 0)
+		assert_in_range(running, 1, 100000);
+	else
+		assert_int_equal(running, 0);
 }
 
 static void
@@ -444,7 +471,7 @@ stager_threads(struct host *host)
 {
 	host->probe.costs.ns[COST_LINK_THREADS] = 1;
 	host_stager(host, ENGINE_BIND, ISOLATION_USER, geteuid());
-	host->stager->placer.cores = THREADS;
+	host->stager->placer.cores = 1000; /* idle, whatever else the machine does */
 }
 
 static struct digest
@@ -557,6 +584,8 @@ main(int argc, char **argv)
 	    cmocka_unit_test(signals_are_the_callers),
 	    cmocka_unit_test(below_the_bound),
 	    cmocka_unit_test(how_many),
+	    cmocka_unit_test(which_trees),
+	    cmocka_unit_test(what_runs),
 	    cmocka_unit_test(only_where_it_is_faster),
 	    cmocka_unit_test(a_cached_tree),
 	    cmocka_unit_test(killed_while_threads_place),
