@@ -15,7 +15,7 @@
 #include "base/fs.h"
 #include "workers/cost.h"
 
-enum { ROUNDS_MIN = 3, ROUNDS_MAX = 5, TRIAL_DIRECTORIES = 32, TRIAL_FILES = 12 };
+enum { ROUNDS_MIN = 3, ROUNDS_MAX = 6, TRIAL_DIRECTORIES = 32, TRIAL_FILES = 12 };
 enum { PART_MIN = 1000 / COST_LINK_THREADS_MAX, PART_MAX = 1200 };
 
 struct trial {

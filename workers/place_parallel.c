@@ -10,7 +10,11 @@
 
 #include "base/fault.h"
 
-enum { NAME_SIZE = 256 };
+enum {
+	NAME_SIZE = 256,
+	RUNNING_FREE =
+	    1, /* of what runs besides: some is gone in a moment, the kernel's own threads */
+};
 
 /* A directory of the tree; all of a level come before those of the next. */
 struct item {
@@ -60,8 +64,8 @@ place_parallel_threads(const struct placer *placer, unsigned running)
 	unsigned busy = slot_busy_others(placer->region, placer->slot);
 	unsigned cap = region_link_cap(placer->region), threads = placer->link_threads;
 
-	if (running > busy + 1)
-		busy = running - 1;
+	if (running > busy + 1 + RUNNING_FREE)
+		busy = running - 1 - RUNNING_FREE;
 	if (busy + 1 >= placer->cores)
 		return 1;
 	if (threads > placer->cores - busy + 1)

@@ -409,9 +409,9 @@ how_many(void **state)
 	/* Other work than ours, as the system sees it; 0 where it does not say. */
 	f.placer.cores = 4;
 	assert_int_equal(place_parallel_threads(&f.placer, 0), 4);
-	assert_int_equal(place_parallel_threads(&f.placer, 2), 4);
-	assert_int_equal(place_parallel_threads(&f.placer, 3), 3);
-	assert_int_equal(place_parallel_threads(&f.placer, 4), 1);
+	assert_int_equal(place_parallel_threads(&f.placer, 3), 4);
+	assert_int_equal(place_parallel_threads(&f.placer, 4), 3);
+	assert_int_equal(place_parallel_threads(&f.placer, 5), 1);
 	assert_int_equal(place_parallel_threads(&f.placer, 99), 1);
 #undef HOW_MANY
 	stop(&f);
