@@ -18,7 +18,7 @@ if [ -d /proc/self ]; then
 	    live.out >unhelped
 	same "a no without a remedy" "$(cat unhelped)" ""
 	same "image" "$(grep -cE '^(yes|-) *way.image ' live.out)" 1
-	same "costs" "$(grep -cE '^ *cost\.[a-z_]+ +[0-9.]+ us: ' live.out)" 14
+	same "costs" "$(grep -cE '^ *cost\.[a-z_]+ +[0-9.]+ us: ' live.out)" 15
 fi
 # The trials leave nothing behind.
 same after "$(ramet run -- /bin/echo fine)" fine
