@@ -25,6 +25,7 @@ struct leaf {
 
 struct patch {
 	struct planner *planner;
+	const struct plan_node *node;
 	struct leaf leaves[LEAVES_MAX];
 	unsigned count, reads;
 };
@@ -146,7 +147,8 @@ static bool differ(struct patch *patch, const struct digest *old, const struct d
 static bool
 leaf_add(struct patch *patch, const struct digest *digest, const char *path, unsigned depth)
 {
-	if (patch->count == LEAVES_MAX || digest_is_empty(digest))
+	if (patch->count == LEAVES_MAX || digest_is_empty(digest) ||
+	    !plan_may_bind(patch->node, path))
 		return false;
 	patch->leaves[patch->count++] =
 	    (struct leaf){.path = path, .digest = *digest, .depth = depth};
@@ -165,7 +167,7 @@ files_differ(struct patch *patch, const ReapiDirectory *old, const ReapiDirector
     const char *path, unsigned depth)
 {
 	const uint32_t *ns = patch->planner->costs->ns;
-	uint64_t left_ns = (uint64_t) new->n_files *ns[COST_LINK] + ns[COST_TREE] + ns[COST_BIND];
+	uint64_t left_ns = new->n_files *(uint64_t)ns[COST_LINK] + ns[COST_TREE] + ns[COST_BIND];
 
 	for (size_t i = 0; i < new->n_files; i++) {
 		const ReapiFileNode *file = new->files[i];
@@ -267,7 +269,7 @@ int
 plan_patched(
     struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err)
 {
-	struct patch patch = {.planner = planner};
+	struct patch patch = {.planner = planner, .node = node};
 	struct plan_place *place;
 	struct index_tree old;
 	struct index_pin pin;

@@ -210,7 +210,8 @@ bind_file(struct stager *stager, const struct stage_ways *ways, int dirfd,
 	bool made = false;
 
 	if (!ways->bind_files || file->digest->size_bytes <= FILE_BIND_BYTES_MIN ||
-	    stager->bind_count >= STAGE_BINDS_MAX || place_has_properties(file))
+	    stager->bind_count >= STAGE_BINDS_MAX || place_has_properties(file) ||
+	    !plan_may_bind(node, file->name))
 		return 1;
 	int rc = reapi_digest_get(file->digest, &digest);
 	if (rc == 0)

@@ -1,6 +1,7 @@
 #include "workers/stage_plan.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -37,6 +38,18 @@ plan_node_new(struct planner *planner, struct plan_node *parent, const char *nam
 		parent->last->next = node;
 	parent->last = node;
 	return node;
+}
+
+bool
+plan_may_bind(const struct plan_node *parent, const char *name)
+{
+	return strlen(parent->path) + 1 + strlen(name) < PATH_MAX;
+}
+
+static bool
+may_be_bound(const struct plan_node *node)
+{
+	return strlen(node->path) < PATH_MAX;
 }
 
 /* Of a tree placed file by file. */
@@ -126,8 +139,10 @@ plan_cold(struct planner *planner, struct plan_node *node)
 
 	node->is_again = seen->was_cold;
 	seen->was_cold = seen->was_cold || !planner->look_only;
-	plan_cold_add(planner, node);
-	if (planner->use_cached && planner->cached_left > 0 && loose_ns > ns[COST_BIND]) {
+	if (may_be_bound(node))
+		plan_cold_add(planner, node);
+	if (planner->use_cached && planner->cached_left > 0 && may_be_bound(node) &&
+	    loose_ns > ns[COST_BIND]) {
 		node->kind = PLAN_CACHED;
 		node->cost_ns =
 		    files_ns(planner, totals, ns[COST_LINK]) + ns[COST_TREE] + ns[COST_BIND];
@@ -203,7 +218,8 @@ plan_subtree(
     struct planner *planner, struct plan_node *node, unsigned depth, struct error_text *err)
 {
 	node->kind = PLAN_PRIVATE;
-	if (planner->use_cached && !planner->only_image && planner->cached_left > 0) {
+	if (planner->use_cached && !planner->only_image && planner->cached_left > 0 &&
+	    may_be_bound(node)) {
 		int rc = pin(planner, node);
 		if (rc == 0) {
 			node->kind = PLAN_CACHED;

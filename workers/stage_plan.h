@@ -126,6 +126,9 @@ int plan_make(struct planner *planner, const struct digest *root, const struct s
 /* Of an overlay of flat directories: their files become loose ones after all. */
 void plan_forget_lower(struct planner *planner, struct plan_node *root);
 
+/* What is deeper than a path can say can be placed, by going down step by step, but not bound. */
+bool plan_may_bind(const struct plan_node *parent, const char *name);
+
 /* stage_plan.c, for the planner's parts: a child of `parent`; what becomes of a whole subtree. */
 struct plan_node *plan_node_new(
     struct planner *planner, struct plan_node *parent, const char *name);
