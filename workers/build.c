@@ -45,9 +45,8 @@ throw_away(struct tree_builder *builder, int folder_fd, const char *name)
 		fs_remove_tree(folder_fd, name);
 }
 
-/* What has the final name without a READY entry is rubbish: the claim is ours. */
-static int
-give_name(struct tree_builder *builder, int folder_fd, const char *temp, const char *name)
+int
+build_give_name(struct tree_builder *builder, int folder_fd, const char *temp, const char *name)
 {
 	for (int i = 0; i < CLAIM_TRIES; i++) {
 		if (FAULTY(renameat, renameat(folder_fd, temp, folder_fd, name)) == 0)
@@ -75,7 +74,8 @@ build_claimed(struct tree_builder *builder, const struct build *build,
 	if (rc != 0)
 		goto out;
 	CRASH_POINT(tree_built);
-	rc = give_name(builder, folder_fd, temp, name);
+	/* What has that name without a READY entry is rubbish: the claim is ours. */
+	rc = build_give_name(builder, folder_fd, temp, name);
 	if (rc != 0)
 		goto out;
 	CRASH_POINT(tree_renamed);

@@ -53,4 +53,8 @@ enum { BUILD_TEMP_SIZE = 64 };
 /* A name that no other process of this host uses. */
 void build_temp_name(const struct tree_builder *builder, char *temp);
 
+/* What was made as `temp` has that name in place of whatever had it. */
+int build_give_name(
+    struct tree_builder *builder, int folder_fd, const char *temp, const char *name);
+
 #endif

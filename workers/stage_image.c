@@ -112,8 +112,7 @@ write_anew(struct tree_builder *builder, const struct build *build, const char *
 	COUNTER_ADD(builder->placer->slot, images_damaged, 1);
 	build_temp_name(builder, temp);
 	int rc = build->fill(builder, build, temp);
-	if (rc == 0 &&
-	    FAULTY(renameat, renameat(builder->images_fd, temp, builder->images_fd, name)) != 0)
+	if (rc == 0 && build_give_name(builder, builder->images_fd, temp, name) != 0)
 		rc = 1;
 	if (rc != 0)
 		(void)unlinkat(builder->images_fd, temp, 0);
