@@ -58,7 +58,8 @@ done
 ramet run --no-cache --input near --output all/src/o -- /bin/sh -c 'echo x >all/src/o; exec sleep 351' >/dev/null 2>&1 &
 client=$!
 must_wait_for 20 is_running "sleep 351"
-action=$(ramet ps --json | tr ',{}' '\n\n\n' | sed -n 's/^ *"action": *"\([0-9a-f]*[/-][0-9]*\)".*/\1/p' | head -n 1)
+ramet ps --json >ps.json
+action=$(grep -oE '"action": *"[0-9a-f]{64}[/-][0-9]+"' ps.json | head -n 1 | cut -d'"' -f4)
 explain "$action"
 contains "its program" "$(cat explained)" "of /bin/sh"
 line_of made all >/dev/null || fail "not on the way to an output: $(cat explained)"

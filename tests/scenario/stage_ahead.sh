@@ -9,8 +9,8 @@ start_host --workers 1 --stage-ahead yes
 # One after the other through one worker: all but the first are staged by then.
 for n in 1 2 3 4 5 6; do
 	echo "{\"name\":\"a$n\",\"argv\":[\"/bin/sh\",\"-c\",\"find src -type f | sort >out; cat src/f$n >>out; sleep 0.2\"],\"input\":\"in\",\"outputs\":[\"out\"],\"into\":\"out$n\",\"no_cache\":true}"
-done >jobs
-ramet batch --jobs 6 jobs || fail "batch"
+done >actions
+ramet batch --jobs 6 actions || fail "batch"
 for n in 1 2 3 4 5 6; do
 	(cd in && find src -type f) | sort >want
 	cat "in/src/f$n" >>want
@@ -30,16 +30,16 @@ must_wait_for 20 is_running "sleep 353"
 ramet run --no-cache --input in -- /bin/sh -c 'exec sleep 355' >/dev/null 2>&1 &
 second=$!
 must_wait_for 20 counter_is ahead_staged 6
-[ "$(ls "$RAMET_STATE/sandboxes" | grep -c .)" = 2 ] || fail "sandboxes: $(ls "$RAMET_STATE/sandboxes")"
+sandboxes() { find "$RAMET_STATE/sandboxes" -mindepth 1 -maxdepth 1 "$@" | wc -l; }
+same "sandboxes" "$(sandboxes)" 2
 # Nobody but the daemon gets in.
 if is_root; then
-	other=$(ls -ld "$RAMET_STATE"/sandboxes/* | grep -c '^drwx------')
-	same "closed sandboxes" "$other" 1
+	same "closed sandboxes" "$(sandboxes -perm 0700)" 1
 fi
 kill "$second"
 wait "$second" || :
 must_wait_for 20 counter_is ahead_dropped 1
-[ "$(ls "$RAMET_STATE/sandboxes" | grep -c .)" = 1 ] || fail "the cancelled one's stays"
+same "sandboxes, the cancelled one's gone" "$(sandboxes)" 1
 # A new one in its place; then its worker is killed.
 ramet run --no-cache --input in -- /bin/sh -c 'cat src/f3; exec sleep 357' >third.out 2>&1 &
 third=$!
@@ -63,6 +63,6 @@ stop_host
 
 # Off, and by itself where mounts make staging cheap.
 start_host --workers 1 --stage-ahead no
-ramet batch --jobs 6 jobs || fail "batch"
+ramet batch --jobs 6 actions || fail "batch"
 expect_counter ahead_staged "$before"
 stop_host
