@@ -130,7 +130,7 @@ fault_is_armed(void)
 {
 	if (!plan.loaded)
 		plan_load();
-	return plan.crash_at != -1 || plan.fail_at != -1;
+	return plan.crash_at != -1 || failing->at != -1;
 }
 
 int
