@@ -1,6 +1,6 @@
 /*
- * Links by one thread and by several, in turns, into the same kind of directories: whether a second
- * thread comes any further depends on the file system (btrfs has one lock for all) and on the cores.
+ * Links by one thread and by several, in turns, into the same kind of directories: how far a second
+ * thread comes depends on the volume (btrfs has one lock for all) and on the cores.
  */
 #include <sys/stat.h>
 
