@@ -17,9 +17,8 @@
 
 /* Looked for by the name that the image has: an executable's plain twin is made if need be. */
 static int
-blob_keep(void *arg, const struct digest *digest, bool executable)
+blob_keep(struct placer *placer, const struct digest *digest)
 {
-	struct placer *placer = arg;
 	bool made;
 
 	usage_touch(placer->usage, digest, placer->now_s);
@@ -38,7 +37,7 @@ files_keep(struct placer *placer, const struct tree_dir *dir)
 		struct digest digest;
 		rc = reapi_digest_get(file->digest, &digest);
 		if (rc == 0 && !digest_is_empty(&digest))
-			rc = blob_keep(placer, &digest, file->is_executable);
+			rc = blob_keep(placer, &digest);
 		if (rc != 0)
 			return placer_failed(placer, rc, "find it in the CAS", file->name);
 	}
@@ -82,23 +81,39 @@ out:
 	return rc;
 }
 
-/* 0: as it should be, and its blobs are kept. */
-static int
-check(struct tree_builder *builder, const char *name)
+/* Something else has its name, or nothing. */
+static bool
+is_no_image(int error)
 {
-	struct arena *arena;
-	uint8_t *bytes;
-	size_t len;
-	int rc = fs_read_file(builder->images_fd, name, IMAGE_BYTES_MAX, &bytes, &len);
+	return error == ENOENT || error == EFBIG || error == EINVAL || error == EISDIR ||
+	    error == ELOOP || error == ENXIO || error == ENODEV;
+}
 
-	if (rc == -ENOENT || rc == -EFBIG || rc == -EINVAL || rc == -EISDIR || rc == -ELOOP)
-		return -EBADMSG; /* whatever it is, it is no image */
-	if (rc != 0)
-		return placer_failed(builder->placer, rc, "read an image", name);
-	arena = arena_new();
-	rc = image_check(arena, bytes, len, geteuid(), getegid(), blob_keep, builder->placer, NULL);
-	arena_free(arena);
+/* 0: it is this tree's, byte for byte, and its blobs are kept. */
+static int
+check(struct tree_builder *builder, const struct build *build, const char *name)
+{
+	struct arena *arena = arena_new();
+	struct placer *placer = builder->placer;
+	struct error_text err = {""};
+	uint8_t *want, *bytes = NULL;
+	size_t want_len, len;
+	int rc = image_encode(arena, build->dir, geteuid(), getegid(), &want, &want_len, &err);
+
+	if (rc != 0) {
+		rc = placer_failed(placer, rc, "encode an image", name);
+		goto out;
+	}
+	rc = fs_read_file(builder->images_fd, name, want_len, &bytes, &len);
+	if (is_no_image(-rc) || (rc == 0 && (len != want_len || memcmp(bytes, want, len) != 0)))
+		rc = -EBADMSG;
+	else if (rc != 0)
+		rc = placer_failed(placer, rc, "read an image", name);
+	else
+		rc = files_keep(placer, build->dir);
 	free(bytes);
+out:
+	arena_free(arena);
 	return rc;
 }
 
@@ -136,7 +151,7 @@ stage_image_get(struct tree_builder *builder, struct tree_dir *dir, struct index
 	if (builder->built != built)
 		return 0;
 	index_tree_name(&build.key, name);
-	rc = check(builder, name);
+	rc = check(builder, &build, name);
 	if (rc == -EBADMSG)
 		rc = write_anew(builder, &build, name);
 	if (rc != 0)

@@ -7,6 +7,7 @@
 #define TESTS_STAGE_COMPARE_H
 
 #include <inttypes.h>
+#include <limits.h>
 
 #include "cas/digest_map.h"
 #include "tests/unit/workers/action_walk.h"
@@ -285,8 +286,11 @@ look_compare_directory(
 
 	for (size_t i = 0; i < count; i++) {
 		const struct look_want *want = &wants[i];
-		const char *below =
-		    path[0] == '\0' ? want->name : arena_printf(arena, "%s/%s", path, want->name);
+		const char *below = want->name;
+		if (strlen(path) >= PATH_MAX) /* no request names anything down here */
+			below = path;
+		else if (path[0] != '\0')
+			below = arena_printf(arena, "%s/%s", path, want->name);
 		const char *name;
 		int order = -1; /* of what comes, compared with what has to */
 		while (look_peek(look, &got) != NULL && got.depth >= depth && order < 0) {

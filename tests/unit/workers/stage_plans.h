@@ -142,4 +142,19 @@ plans_expects(const struct suite *suite, enum met met)
 	}
 }
 
+/* False, and said: something that is possible here was never met, of what is in `of`. */
+static inline bool
+plans_all_met(const struct suite *suite, const enum met *of, size_t count)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!plans_expects(suite, of[i]) || plans_met[of[i]] != 0)
+			continue;
+		print_message("never met: %s\n", plans_names[of[i]]);
+		all = false;
+	}
+	return all;
+}
+
 #endif

@@ -217,28 +217,44 @@ suite_compare(
 	return look.differences;
 }
 
-/* Runs an action that looks around; how much differs from what was asked for, -1: it failed. */
+/* Runs an action that looks around: 0, or it could not, and why is on stderr. */
 static inline int
-suite_look_by(struct suite *suite, struct host *host)
+suite_see_by(struct suite *suite, struct host *host)
 {
 	uint8_t *data = NULL;
 	size_t len = 0;
 	int exit_code = suite_run_by(suite, host, "walk");
 
-	if (exit_code != 0) {
-		if (exit_code > 0 &&
-		    fs_read_file(host->sandbox.dirfd, "stderr", 1000, &data, &len) == 0)
-			fprintf(stderr, "%.*s", (int)len, (const char *)data);
-		fprintf(stderr, "it cannot look around: %d (%s)\n", exit_code, host->err.text);
-		free(data);
-		return -1;
-	}
+	if (exit_code == 0)
+		return 0;
+	if (exit_code > 0 && fs_read_file(host->sandbox.dirfd, "stderr", 1000, &data, &len) == 0)
+		fprintf(stderr, "%.*s", (int)len, (const char *)data);
+	fprintf(stderr, "it cannot look around: %d (%s)\n", exit_code, host->err.text);
+	free(data);
+	return exit_code;
+}
+
+/* How much of what it saw differs from what was asked for. */
+static inline int
+suite_judge_by(struct suite *suite, struct host *host)
+{
+	uint8_t *data = NULL;
+	size_t len = 0;
 	int rc = fs_read_file(host->sandbox.dirfd, "stdout", (size_t)1 << 30, &data, &len);
+
 	if (rc != 0 && rc != -ENOENT) /* no output, no file */
 		return -1;
 	int differences = suite_compare(suite, host, false, data, len);
 	free(data);
 	return differences;
+}
+
+static inline int
+suite_look_by(struct suite *suite, struct host *host)
+{
+	int rc = suite_see_by(suite, host);
+
+	return rc == 0 ? suite_judge_by(suite, host) : rc;
 }
 
 static inline int

@@ -7,32 +7,9 @@
  */
 #include "base/fault.h"
 #include "tests/unit/workers/stage_cache.h"
-#include "tests/unit/workers/stage_plans.h"
+#include "tests/unit/workers/stage_ways.h"
 
 enum { TURNS_MAX = 400, MOUNT_TRIES = 3 };
-enum phase { PHASE_COLD, PHASE_WARM, PHASE_CHANGED, PHASES };
-static const char *const phase_names[PHASES] = {"cold", "warm", "changed"};
-
-static const struct way {
-	const char *name;
-	enum engine engine;
-	enum plans_preset preset;
-	bool guard_off, no_overlay;
-} ways[] = {
-    {"binds", ENGINE_BIND, PLANS_MEASURED, false, false},
-    {"an image", ENGINE_AUTO, PLANS_IMAGE, false, false},
-    {"an image of all", ENGINE_IMAGE, PLANS_MEASURED, false, false},
-    {"an overlay of flat directories", ENGINE_AUTO, PLANS_FLAT, false, false},
-    {"an overlay of all", ENGINE_AUTO, PLANS_MEASURED, true, false},
-    {"patches", ENGINE_BIND, PLANS_COMPOSED, false, false},
-    {"file by file", ENGINE_AUTO, PLANS_FILES, false, false},
-    {"private copies", ENGINE_AUTO, PLANS_MEASURED, true, true},
-    {"links", ENGINE_HARDLINK, PLANS_MEASURED, false, false},
-    {"copies", ENGINE_COPY, PLANS_MEASURED, false, false},
-    {"reflinks", ENGINE_REFLINK, PLANS_MEASURED, false, false},
-    {"clones", ENGINE_CLONEFILE, PLANS_MEASURED, false, false},
-};
-
 static const struct fault {
 	const char *call;
 	int error;
@@ -85,51 +62,6 @@ wrong(const struct trial *trial, const char *what)
 }
 
 static void
-tree_make(struct digest *ret_tree, const char *text)
-{
-	struct host *host = &suite.host;
-	ReapiDirectory *deep = dir_new(host), *deeper = dir_new(host), *a = dir_new(host);
-	ReapiDirectory *flat = dir_new(host), *root = dir_new(host);
-	char name[16];
-
-	dir_add_file(host, deeper, "y", text, false);
-	struct digest digest = dir_put(host, deeper);
-	dir_add_file(host, deep, "z", "zed", true);
-	dir_add_dir(host, deep, "deeper", &digest);
-	digest = dir_put(host, deep);
-	dir_add_file(host, a, "x", "ex", false);
-	dir_add_file(host, a, "empty", "", false);
-	dir_add_symlink(host, a, "link", "x");
-	dir_add_dir(host, a, "deep", &digest);
-	dir_add_dir(host, a, "twin", &digest);
-	digest = dir_put(host, a);
-	dir_add_dir(host, root, "a", &digest);
-	for (int i = 0; i < 4; i++) {
-		snprintf(name, sizeof(name), "n%d", i);
-		dir_add_file(host, flat, name, name, i == 0);
-	}
-	digest = dir_put(host, flat);
-	dir_add_dir(host, root, "flat", &digest);
-	dir_add_dir(host, root, "none", &digest_empty);
-	dir_add_file(host, root, "loose", "loose", false);
-	*ret_tree = dir_put(host, root);
-}
-
-/* So that it leads to the parts that are placed singly. */
-static struct stage_request
-request_of(const struct trial *trial, const struct digest *tree)
-{
-	static const char *const outputs[] = {"flat/o", "loose"};
-
-	return (struct stage_request){.root = *tree,
-	    .working_directory = "",
-	    .output_paths = outputs,
-	    .output_count = 2,
-	    .guard_off = trial->way->guard_off,
-	    .no_overlay = trial->way->no_overlay};
-}
-
-static void
 cache_clear(void)
 {
 	uint64_t seed = 0;
@@ -160,12 +92,6 @@ sandbox_of(const struct trial *trial)
 	    host->config.state_fd, host->slot, HOST_SLOT, suite.uid, &host->sandbox, &host->err);
 }
 
-static bool
-needs_run(const struct stage_report *report)
-{
-	return report->bind_count > 0 || report->has_overlay || report->image != NULL;
-}
-
 /*
  * As a worker goes about it: what cannot be mounted is done without, in another sandbox.  0: what
  * was staged was there to be seen, and *ret_differences of it was wrong.
@@ -177,27 +103,20 @@ stage_and_look(struct trial *trial, struct stage_request request, int *ret_diffe
 
 	for (int i = 0; i < MOUNT_TRIES; i++) {
 		enum place_way way = PLACE_OVERLAY;
-		uint8_t *data = NULL;
-		size_t len = 0;
 		int rc = sandbox_of(trial);
 		if (rc != 0)
 			return rc;
 		suite.request = request;
 		rc = stage_compose(
 		    host->stager, &request, &host->sandbox, &host->report, &host->err);
-		if (rc == 0 && (needs_run(&host->report) || trial->fault->is_mount))
+		if (rc == 0 && (ways_needs_run(&host->report) || trial->fault->is_mount))
 			rc = suite_run(&suite, "walk");
 		trial->struck += fault_struck();
 		if (rc == 0) {
 			fault_set(NULL);
-			if (needs_run(&host->report) || trial->fault->is_mount) {
-				(void)fs_read_file(
-				    host->sandbox.dirfd, "stdout", 1 << 20, &data, &len);
-				*ret_differences = suite_compare(&suite, host, false, data, len);
-				free(data);
-			} else {
-				*ret_differences = suite_look_directly(&suite);
-			}
+			*ret_differences = ways_needs_run(&host->report) || trial->fault->is_mount
+			    ? suite_judge_by(&suite, host)
+			    : suite_look_directly(&suite);
 			return 0;
 		}
 		int error = rc < 0 ? runner_refused(suite.runner, &way) : 0;
@@ -275,7 +194,7 @@ is_as_usual(const struct trial *trial, const struct stage_report *report)
 static void
 prepare(struct trial *trial)
 {
-	struct stage_request request = request_of(trial, &trees[0]);
+	struct stage_request request = ways_request(trial->way, &trees[0]);
 	int differences = 0;
 
 	cache_clear();
@@ -325,7 +244,8 @@ static bool
 turn(struct trial *trial, bool is_armed)
 {
 	struct host *host = &suite.host;
-	struct stage_request request = request_of(trial, &trees[trial->phase == PHASE_CHANGED]);
+	struct stage_request request =
+	    ways_request(trial->way, &trees[trial->phase == PHASE_CHANGED]);
 	int differences = 0;
 	char fail[64];
 
@@ -350,8 +270,10 @@ turn(struct trial *trial, bool is_armed)
 	if (rc == 0 && is_armed && told <= trial->usual.fallbacks &&
 	    !is_as_usual(trial, &host->report))
 		wrong(trial, "another way, in silence");
-	if (!is_armed)
+	if (!is_armed) {
 		trial->usual = host->report;
+		plans_note(&suite, &host->report);
+	}
 	if (host->sandbox.number != 0 && host->sandbox.rootfd >= 0)
 		give_back();
 	if (host_leak(host) != NULL)
@@ -368,32 +290,14 @@ turn(struct trial *trial, bool is_armed)
 	return has_struck;
 }
 
-static bool
-is_possible(const struct way *way)
-{
-	const struct probe_way *works = suite.host.probe.ways;
-
-	if (way->engine == ENGINE_REFLINK) /* forced, it falls back where there is none */
-		return true;
-	if (way->preset == PLANS_IMAGE)
-		return works[PLACE_IMAGE].works;
-	if (way->preset == PLANS_FLAT || (way->guard_off && !way->no_overlay))
-		return works[PLACE_OVERLAY].works;
-	if (way->preset == PLANS_COMPOSED)
-		return suite.isolation != ISOLATION_NONE;
-	return suite_allows(&suite, way->engine);
-}
-
 static void
 count_down(const struct way *way, const struct fault *fault, enum phase phase)
 {
 	struct trial trial = {.way = way, .fault = fault, .phase = phase};
 
-	plans_costs(&suite.host.probe.costs, way->preset);
-	if (way->preset == PLANS_FLAT)
-		suite.host.probe.costs.ns[COST_OVERLAY] = 2;
+	ways_costs(&suite.host.probe.costs, way);
 	(void)turn(&trial, false);
-	if (fault->is_mount && !needs_run(&trial.usual))
+	if (fault->is_mount && !ways_needs_run(&trial.usual))
 		return;
 	for (trial.turn = 1; turn(&trial, true); trial.turn++)
 		if (trial.turn == TURNS_MAX)
@@ -408,10 +312,10 @@ test_every_way_at_every_call(void **state)
 		print_message("skipped: built without faults\n");
 		skip();
 	}
-	tree_make(&trees[0], "why");
-	tree_make(&trees[1], "because");
-	for (size_t w = 0; w < sizeof(ways) / sizeof(ways[0]); w++) {
-		if (!is_possible(&ways[w])) {
+	ways_tree(&suite.host, &trees[0], "why");
+	ways_tree(&suite.host, &trees[1], "because");
+	for (size_t w = 0; w < WAYS; w++) {
+		if (!ways_possible(&suite, &ways[w])) {
 			print_message("note: %s: cannot be had here\n", ways[w].name);
 			continue;
 		}
@@ -422,6 +326,7 @@ test_every_way_at_every_call(void **state)
 	print_message("note: %s: %u turns, %u refused, %u fell back\n",
 	    isolation_names[suite.isolation], turns, refused, fell_back);
 	assert_true(refused > 0 && fell_back > 0);
+	assert_true(ways_all_met(&suite));
 }
 
 /* What the system never does, without having said so to the probe: the action is none the worse. */
@@ -437,14 +342,14 @@ test_ways_that_never_work(void **state)
 		print_message("skipped: built without faults\n");
 		skip();
 	}
-	tree_make(&trees[0], "why");
-	tree_make(&trees[1], "because");
+	ways_tree(&suite.host, &trees[0], "why");
+	ways_tree(&suite.host, &trees[1], "because");
 	refused = fell_back = 0;
-	for (size_t w = 0; w < sizeof(ways) / sizeof(ways[0]); w++) {
-		for (size_t f = 0; is_possible(&ways[w]) && f < sizeof(never) / sizeof(never[0]);
-		     f++) {
+	for (size_t w = 0; w < WAYS; w++) {
+		for (size_t f = 0;
+		     ways_possible(&suite, &ways[w]) && f < sizeof(never) / sizeof(never[0]); f++) {
 			struct trial trial = {.way = &ways[w], .fault = &never[f], .turn = 1};
-			plans_costs(&suite.host.probe.costs, ways[w].preset);
+			ways_costs(&suite.host.probe.costs, &ways[w]);
 			for (int phase = 0; phase < PHASES; phase++) {
 				trial.phase = (enum phase)phase;
 				trial.for_ever = false;
