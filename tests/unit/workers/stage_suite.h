@@ -28,6 +28,13 @@ struct suite {
 	struct stage_request request; /* the latest */
 };
 
+/* Of long series every so many: all of it is for volumes of their own (tests/on_volume). */
+static inline unsigned
+suite_stride(void)
+{
+	return getenv("RAMET_TEST_DIR") != NULL ? 1 : 3;
+}
+
 static inline bool
 suite_uid_differs(const struct suite *suite)
 {

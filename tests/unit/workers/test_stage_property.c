@@ -345,7 +345,7 @@ test_any_plan_gives_the_same_tree(void **state)
 {
 	const char *seed = getenv("RAMET_TEST_SEED"), *seconds = getenv("RAMET_TEST_S");
 	uint64_t start = clock_monotonic_us();
-	uint64_t budget_us = (seconds == NULL ? 2 : strtoull(seconds, NULL, 10)) * 1000000;
+	uint64_t budget_us = (seconds == NULL ? 3 : strtoull(seconds, NULL, 10)) * 1000000;
 	uint64_t random = clock_realtime_us();
 	unsigned sequences = 0;
 
