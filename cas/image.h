@@ -1,13 +1,14 @@
 /*
  * A tree as an EROFS image that holds no file's bytes: directories, names, modes, times, symlinks,
  * and for each file the name of its blob.  Mounted as overlayfs's lower layer with STATE/cas as its
- * data-only layer (metacopy=on) it is the whole tree, without one link made (README.md, Images).
+ * data-only layer (metacopy=on) it is the whole tree, without one link made (workers/README.md,
+ * Images).
  *
  * Any process, one thread.  image_encode for a tree whose Directories have been read (tree_load);
- * image_check for whatever was read back from disk, before it is mounted: the kernel takes an
- * image's word for its structure, so nobody may be able to change the file between the two.  Both
+ * image_check for what was read back from disk by who has no Directories to compare it with: the
+ * kernel takes an image's word for its structure, so none may be mounted that was only found.  Both
  * are pure: no system call, no state.  The same tree gives the same bytes, and image_check accepts
- * those bytes and no others.
+ * what image_encode can have made and nothing else.
  *
  * What the tree shows: directories 0755; files 0444, or 0555 when executable; the REAPI properties
  * mtime and unix_mode of files as place_file honours them; symlinks; one owner for all.  No setuid,
