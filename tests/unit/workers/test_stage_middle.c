@@ -69,7 +69,7 @@ renameat(int from_fd, const char *from, int to_fd, const char *to)
 }
 
 int
-openat(int dirfd, const char *path, int flags, ...)
+openat(int dirfd, const char *path, int flags, ...) /* NOLINT: the system's names are reserved */
 {
 	va_list args;
 
