@@ -169,7 +169,7 @@ many_files(size_t count)
 	struct host *host = &suite.host;
 	ReapiDirectory *dir = dir_new(host);
 	struct digest digests[8];
-	char text[16];
+	char text[32];
 
 	for (int i = 0; i < 8; i++) {
 		snprintf(text, sizeof(text), "text %d", i);
