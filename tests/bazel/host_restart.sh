@@ -15,11 +15,12 @@ another_gateway() {
 	another=$(gateway)
 	[ -n "$another" ] && [ "$another" != "$victim" ]
 }
-# A build in the background, far enough that its slow action runs.
+# A build in the background, far enough that its slow action runs.  (Bazel's own five retries are
+# over in 3 s, which a busy machine may need for a new host.)
 build() { # seconds, targets
 	seconds=$1
 	shift
-	bazel_remote "$address" build --define=seconds="$seconds" //odd:slow "$@" &
+	bazel_remote "$address" build --remote_retries=12 --define=seconds="$seconds" //odd:slow "$@" &
 	build=$!
 	must_wait_for 60 is_running "sleep $seconds"
 }

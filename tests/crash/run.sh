@@ -27,6 +27,10 @@ ahead_*) flags="$flags --workers 1 --stage-ahead yes" ;;
 blob_evict*) flags="$flags --cas-size 1M" ;;
 evict_*) flags="$flags --index-entries 64 --index-bytes 1 --cas-size 1M" ;;
 esac
+start=start_host
+case $point in
+evict_* | suspect_* | tree_*) start=start_host_with_trees ;;
+esac
 act() { # its name, further flags
 	# shellcheck disable=SC2086
 	ramet run ${cacheless-"--no-cache"} --input in --into "out$1" --output o --output d -- /bin/sh -c \
@@ -68,7 +72,7 @@ spoil_blob() {
 
 start_doomed() {
 	# shellcheck disable=SC2086
-	RAMET_CRASH=$point RAMET_CRASH_ONCE=$hit start_host $flags
+	RAMET_CRASH=$point RAMET_CRASH_ONCE=$hit $start $flags
 	mkdir armed
 }
 case $point in

@@ -5,7 +5,8 @@
 need_linux "overlay"
 
 make_input in
-for n in $(seq 200); do echo "flat $n" >in/src/n"$n"; done
+flat=1000 # so many that linking them is never cheaper than one mount
+for n in $(seq $flat); do echo "flat $n" >in/src/n"$n"; done
 start_host --workers 1
 rametd --probe >probe.json 2>/dev/null || :
 grep -q '"item":"way.overlay","works":true' probe.json ||
@@ -35,7 +36,7 @@ for bucket in le_100 le_300 le_1000 le_3000 le_10000 le_30000 le_100000 over; do
 done
 same "actions in the buckets of time" $in_buckets 2
 [ "$(counter stage_overlay_us)" -ge 100 ] || fail "mounting took no time"
-# What was not written is not read: of more than 200 files in the outputs, these.
+# What was not written is not read: of more than 1,000 files in the outputs, these.
 collected=$(($(counter outputs_moved) + $(counter outputs_copied)))
 [ "$collected" -ge 12 ] && [ "$collected" -le 16 ] || fail "$collected files were collected"
 
@@ -45,12 +46,12 @@ for round in cold warm; do
 	rm -rf flat && ramet run --no-cache --input in --output src/o --output same2/o --into flat --metrics m.json -- \
 	    /bin/sh -c 'set -e; ls src >src/o; cat src/n7 >src/t; ln src/t same2/o; rm src/n8' ||
 	    fail "$round: flat"
-	same "$round: what it saw" "$(grep -c . flat/src/o)" 217
+	same "$round: what it saw" "$(grep -c . flat/src/o)" $((flat + 17))
 	same "$round: what was linked" "$(cat flat/same2/o)" "flat 7"
 done
-# As a plain user, whose files are copied, not linked, same2/ is large too.
-case $(value overlay_files <m.json) in 214 | 226) ;; *) fail "by overlay: $(cat m.json)" ;; esac
-[ $(($(counter stage_hardlink_files) - before)) -le 250 ] || fail "its files were linked again"
+# (At least: where files are copied, not linked, other directories are large enough too.)
+[ "$(value overlay_files <m.json)" -ge $((flat + 14)) ] || fail "by overlay: $(cat m.json)"
+[ $(($(counter stage_hardlink_files) - before)) -le $((flat + 50)) ] || fail "its files were linked again"
 # Under guard: root's action cannot write to them, a plain user's writes to what is its alone.
 ramet run --no-cache --input in --output src/o -- /bin/sh -c 'chmod 666 src/n1; echo x >>src/n1' 2>/dev/null &&
     is_root && fail "an input could be written"
