@@ -40,6 +40,7 @@ meet(void)
 	is_striking = false;
 }
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the system's are reserved */
 int
 linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
 {
@@ -69,7 +70,7 @@ renameat(int from_fd, const char *from, int to_fd, const char *to)
 }
 
 int
-openat(int dirfd, const char *path, int flags, ...) /* NOLINT: the system's names are reserved */
+openat(int dirfd, const char *path, int flags, ...)
 {
 	va_list args;
 
@@ -86,6 +87,7 @@ fstatat(int dirfd, const char *restrict path, struct stat *restrict st, int flag
 	meet();
 	return (int)syscall(SYS_newfstatat, dirfd, path, st, flags);
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
 
 /* What happens. */
 
