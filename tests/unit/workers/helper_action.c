@@ -16,7 +16,7 @@
 
 static const char evil[] = "evil";
 
-/* By whatever descriptor can be had. */
+/* By whatever descriptor can be had.  (No open waits: there may be a fifo.) */
 static void
 write_by(int fd)
 {
@@ -49,32 +49,37 @@ by_descriptor(int fd, mode_t mode)
 	(void)!futimens(fd, (const struct timespec[]){{.tv_sec = 1}, {.tv_sec = 1}});
 	(void)!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096);
 	(void)!linkat(AT_FDCWD, path, AT_FDCWD, "evil.by-descriptor", AT_SYMLINK_FOLLOW);
-	write_by(open(path, O_WRONLY | O_CLOEXEC));
-	write_by(open(path, O_RDWR | O_TRUNC | O_CLOEXEC));
+	write_by(open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+	write_by(open(path, O_RDWR | O_TRUNC | O_NONBLOCK | O_CLOEXEC));
 	close(fd);
 }
 
+/* Nothing is followed: what lies outside its sandbox is nobody's to harm, whoever runs the tests.
+ */
 static void
 spoil_file(int dirfd, const char *name)
 {
 	const struct timespec times[2] = {{.tv_sec = 1}, {.tv_sec = 2}};
+	struct stat st;
 
-	write_by(openat(dirfd, name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC));
-	write_by(openat(dirfd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
+		return;
+	write_by(openat(dirfd, name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+	write_by(openat(dirfd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
 	(void)!fchmodat(dirfd, name, 06777, 0);
 	(void)!fchownat(dirfd, name, geteuid(), getegid(), AT_SYMLINK_NOFOLLOW);
 	(void)!utimensat(dirfd, name, times, AT_SYMLINK_NOFOLLOW);
-	write_by(openat(dirfd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
-	write_by(openat(dirfd, name, O_RDWR | O_TRUNC | O_NOFOLLOW | O_CLOEXEC));
-	by_descriptor(openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), 0777);
-	by_descriptor(openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), 0777);
+	write_by(openat(dirfd, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+	write_by(openat(dirfd, name, O_RDWR | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+	by_descriptor(openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), 0777);
+	by_descriptor(openat(dirfd, name, O_PATH | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), 0777);
 }
 
 static void
 spoil_mount(int dirfd, const char *name)
 {
 	char path[64];
-	int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0)
 		return;
@@ -101,7 +106,8 @@ spoil_name(int dirfd, const char *name, bool is_directory)
 		unlinkat(AT_FDCWD, "evil.linked", 0);
 	}
 	if (renameat(dirfd, name, dirfd, moved) == 0) {
-		write_by(openat(dirfd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
+		write_by(openat(
+		    dirfd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666));
 		unlinkat(dirfd, name, 0);
 		(void)!symlinkat("/etc/passwd", dirfd, name);
 		(void)!renameat(dirfd, moved, AT_FDCWD, "evil.moved");
@@ -113,11 +119,12 @@ spoil_name(int dirfd, const char *name, bool is_directory)
 static void
 spoil_directory(int dirfd)
 {
-	(void)!fchmod(dirfd, 0777);
+	(void)!fchmod(dirfd, 06777);
 	(void)!fchown(dirfd, geteuid(), getegid());
 	(void)!fsetxattr(dirfd, "user.evil", evil, sizeof(evil), 0);
 	(void)!futimens(dirfd, (const struct timespec[]){{.tv_sec = 1}, {.tv_sec = 1}});
-	write_by(openat(dirfd, "evil", O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+	write_by(
+	    openat(dirfd, "evil", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666));
 	(void)!mkdirat(dirfd, "evil.d", 0777);
 	(void)!symlinkat("..", dirfd, "evil.l");
 	(void)!mkfifoat(dirfd, "evil.p", 0666);
@@ -137,7 +144,8 @@ spoil(int dirfd, int depth)
 			    fstatat(dirfd, names[i], &st, AT_SYMLINK_NOFOLLOW) != 0)
 				continue;
 			int fd = S_ISDIR(st.st_mode)
-			    ? openat(dirfd, names[i], O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+			    ? openat(
+				  dirfd, names[i], O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
 			    : -1;
 			if (pass == 0 && fd >= 0)
 				spoil(fd, depth + 1);

@@ -52,6 +52,7 @@ enum met {
 	MET_COMPOSED,
 	MET_PATCHED,
 	MET_FILE_BOUND,
+	MET_FILE_PATCHED,
 	MET_IMAGE,
 	MET_PATCH_IN_IMAGE,
 	MET_OVERLAY_WHOLE,
@@ -61,11 +62,13 @@ enum met {
 	MET_REFLINKED,
 	MET_COPIED,
 	MET_WRITABLE,
+	MET_RECYCLED,
 	MET_COUNT
 };
 static const char *const plans_names[MET_COUNT] = {"built and bound", "bound", "composed",
-    "patched", "a file bound", "an image", "a patch in an image", "an overlay of all",
-    "an overlay of flat", "a tree cloned", "linked", "reflinked", "copied", "guard off"};
+    "patched", "a file bound", "a file patched", "an image", "a patch in an image",
+    "an overlay of all", "an overlay of flat", "a tree cloned", "linked", "reflinked", "copied",
+    "guard off", "recycled"};
 
 static unsigned plans_met[MET_COUNT];
 
@@ -87,13 +90,15 @@ plans_note_bind(const struct stage_request *request, const struct stage_report *
 
 	if (plans_is_bound_below(report, bind->target)) {
 		plans_met[MET_PATCHED]++;
+		plans_met[MET_FILE_PATCHED] += !bind->is_directory;
 		plans_met[MET_PATCH_IN_IMAGE] += bind->in_image;
 	} else if (slash != NULL) {
 		*slash = '\0';
 		if (!request_is_made(request, parent) && !request_is_output(request, parent))
 			plans_met[MET_COMPOSED]++;
 	}
-	plans_met[MET_FILE_BOUND] += !bind->is_directory;
+	plans_met[MET_FILE_BOUND] +=
+	    !bind->is_directory && !plans_is_bound_below(report, bind->target);
 	plans_met[MET_IMAGE] += bind->in_image;
 	free(parent);
 }
@@ -112,6 +117,7 @@ plans_note(const struct suite *suite, const struct stage_report *report)
 	plans_met[MET_REFLINKED] += report->files[PLACE_REFLINK] > 0;
 	plans_met[MET_COPIED] += report->files[PLACE_COPY] > 0;
 	plans_met[MET_WRITABLE] += suite->request.guard_off;
+	plans_met[MET_RECYCLED] += report->subtrees[PLACE_RECYCLE] > 0;
 }
 
 /* What this system allows has to come up, or nothing is tested of it. */
@@ -125,6 +131,7 @@ plans_expects(const struct suite *suite, enum met met)
 	case MET_WARM_BIND:
 	case MET_COMPOSED:
 	case MET_PATCHED:
+	case MET_FILE_PATCHED:
 		return suite->isolation != ISOLATION_NONE;
 	case MET_FILE_BOUND:
 		return suite->isolation != ISOLATION_NONE && !suite_uid_differs(suite) &&
@@ -137,6 +144,8 @@ plans_expects(const struct suite *suite, enum met met)
 		return ways[PLACE_OVERLAY].works;
 	case MET_REFLINKED:
 		return ways[PLACE_REFLINK].works;
+	case MET_RECYCLED:
+		return suite->isolation == ISOLATION_NONE;
 	default:
 		return true;
 	}

@@ -28,6 +28,16 @@ struct random_trees {
 	unsigned numbers;
 };
 
+/* Dice that begin alike for seeds that are near each other are none. */
+static inline uint64_t
+random_seed(uint64_t number)
+{
+	number += UINT64_C(0x9e3779b97f4a7c15);
+	number = (number ^ number >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	number = (number ^ number >> 27) * UINT64_C(0x94d049bb133111eb);
+	return number ^ number >> 31;
+}
+
 static inline uint32_t
 roll(struct random_trees *trees, uint32_t sides)
 {
@@ -201,15 +211,21 @@ random_directory(struct random_trees *trees, unsigned depth)
 	return dir;
 }
 
-/* A tree whose root is not empty. */
+/* A tree with some files, and with directories that have directories. */
 static inline struct random_node *
 random_root(struct random_trees *trees, unsigned depth)
 {
 	struct random_node *root = random_directory(trees, 0);
+	int wanted = 3;
 
-	while (root->count < 3) {
-		random_fill(trees, root, 0);
-		random_add(trees, root, random_directory(trees, depth));
+	random_fill(trees, root, 0);
+	while (wanted > 0) {
+		struct random_node *kid = random_directory(trees, depth);
+		size_t below = 0;
+		for (size_t i = 0; i < kid->count; i++)
+			below += kid->kids[i]->count;
+		wanted -= below > 2 && random_find(root, kid->name) == NULL;
+		random_add(trees, root, kid);
 	}
 	return root;
 }

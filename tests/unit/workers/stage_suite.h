@@ -16,6 +16,7 @@
 #include "tests/cmocka_wrap.h"
 #include "tests/unit/workers/stage_compare.h"
 #include "workers/run.h"
+#include "workers/stage_internal.h"
 
 enum { SUITE_UID = 64321 };
 
@@ -67,6 +68,7 @@ suite_configure(struct host *host, enum isolation isolation)
 	host->config.action_uid_base = SUITE_UID;
 	host->config.kill_grace_ms = 1000;
 	host->config.log_cap_bytes = 1 << 30;
+	host->config.recycle = true;
 }
 
 /* What this system really allows, as the probe asks. */
@@ -143,6 +145,15 @@ suite_stager(struct suite *suite, enum engine engine)
 	host_stager(&suite->host, engine, suite->isolation, suite->uid);
 }
 
+/* From now on; a stager has its own, which it corrects by what it sees. */
+static inline void
+suite_set_costs(struct host *host, const struct cost_model *costs)
+{
+	host->probe.costs = *costs;
+	if (host->stager != NULL)
+		host->stager->memory->costs = *costs;
+}
+
 /* By the worker `host`, which is the suite's own or another of the same state directory. */
 static inline int
 suite_stage_by(struct suite *suite, struct host *host, const struct stage_request *request)
@@ -163,6 +174,12 @@ suite_stage(struct suite *suite, const struct stage_request *request)
 	return suite_stage_by(suite, &suite->host, request);
 }
 
+static inline void
+suite_started(void *arg)
+{
+	stage_after(arg);
+}
+
 /* The program in the sandbox that `host` has staged; its exit code, or -errno. */
 static inline int
 suite_run_by(struct suite *suite, struct host *host, const char *what)
@@ -179,6 +196,9 @@ suite_run_by(struct suite *suite, struct host *host, const char *what)
 	    .image = host->report.image,
 	    .overlay = host->report.has_overlay ? &host->report.overlay : NULL,
 	    .cancel_fd = -1,
+	    .timeout_us = 60000000, /* a hung one is a failed one */
+	    .started = suite_started,
+	    .started_arg = host->stager,
 	};
 	struct run_result result;
 

@@ -54,6 +54,7 @@ spoil(struct attack *attack, const struct stage_request *request)
 	if (suite_run(&suite, "spoil") != 0)
 		wrong(attack, "the action failed");
 	int rc = stage_release(host->stager, &host->report, &host->err);
+	stage_keep(host->stager, &host->sandbox); /* for the next, as it was left */
 	sandbox_done();
 	if (host_leak(host) != NULL)
 		wrong(attack, host_leak(host));
@@ -77,10 +78,12 @@ look(struct attack *attack, const struct stage_request *request)
 
 	if (suite_stage(&suite, request) != 0)
 		wrong(attack, "the next cannot be staged");
+	plans_note(&suite, &host->report);
 	if (suite_look(&suite) != 0)
 		wrong(attack, "the next action sees another tree");
 	if (stage_release(host->stager, &host->report, &host->err) != 0)
 		wrong(attack, "an action that only looked is said to have changed something");
+	stage_keep(host->stager, &host->sandbox);
 	sandbox_done();
 }
 
@@ -100,7 +103,9 @@ files_make(struct random_trees *trees, const char *name, int count)
 	dir->count = 0;
 	for (int i = 0; i < count; i++) {
 		snprintf(file, sizeof(file), "n%d", i);
-		random_add(trees, dir, named(trees, random_file(trees), file));
+		struct random_node *node = named(trees, random_file(trees), file);
+		node->has_mode = node->has_mtime = count > 50 && node->has_mode;
+		random_add(trees, dir, node);
 	}
 	return dir;
 }
@@ -127,9 +132,10 @@ tree_make(struct random_trees *trees)
 	return root;
 }
 
-/* A new file in a directory, and all above it new. */
+/* Another file of that name in a directory, and all above it new. */
 static struct random_node *
-edit_in(struct random_trees *trees, const struct random_node *tree, const char *path)
+edit_in(struct random_trees *trees, const struct random_node *tree, const char *path,
+    const char *name, const char *text)
 {
 	struct random_node *root = random_copy(trees, tree), *dir = root;
 
@@ -141,13 +147,17 @@ edit_in(struct random_trees *trees, const struct random_node *tree, const char *
 		dir = dir->kids[i] = random_copy(trees, dir->kids[i]);
 		path += len + (path[len] == '/');
 	}
-	struct random_node *file = random_file(trees);
-	file->name = arena_printf(trees->host->arena, "new");
+	for (size_t i = 0; i < dir->count; i++)
+		if (strcmp(dir->kids[i]->name, name) == 0)
+			random_remove(dir, i);
+	struct random_node *file = named(trees, random_file(trees), name);
+	file->text = text;
+	file->has_mode = file->has_mtime = false;
 	random_add(trees, dir, file);
 	return root;
 }
 
-/* Cold, warm, and with a change far down, which is composed or patched where that is worth it. */
+/* Cold, warm, and with changes, which are composed or patched where that is worth it. */
 static void
 attack_by(struct attack *attack)
 {
@@ -164,13 +174,18 @@ attack_by(struct attack *attack)
 	struct random_node *tree = tree_make(trees);
 
 	suite_stager(&suite, attack->engine);
-	for (int i = 0; i < 3; i++) {
-		static const char *const words[] = {"cold", "changed", "changed again"};
+	for (int i = 0; i < 4; i++) {
+		static const struct {
+			const char *words, *path, *name; /* of what is changed afterwards */
+		} rounds[] = {{"cold", "deep/er/est", "new"}, {"a new file", "deep/beside", "n3"},
+		    {"another file", "deep", "new"}, {"a new file above", "", "new"}};
 		request.root = random_store(host, tree);
-		attack->words = words[i];
+		attack->words = rounds[i].words;
 		/* What is patched has its patch from an image, where there are any. */
 		bool may_image = attack->preset == PLANS_COMPOSED && i == 1;
-		plans_costs(&host->probe.costs, may_image ? PLANS_IMAGE : attack->preset);
+		struct cost_model costs;
+		plans_costs(&costs, may_image ? PLANS_IMAGE : attack->preset);
+		suite_set_costs(host, &costs);
 		spoil(attack, &request);
 		if (is_unguarded(attack)) /* what was dropped comes again */
 			request.root = random_store(host, tree);
@@ -180,7 +195,7 @@ attack_by(struct attack *attack)
 		if (is_unguarded(attack))
 			request.root = random_store(host, tree);
 		look(attack, &request);
-		tree = edit_in(trees, tree, i == 0 ? "deep/er/est" : "deep");
+		tree = edit_in(trees, tree, rounds[i].path, rounds[i].name, rounds[i].words);
 	}
 	if (cache_check_blobs(host) != 0)
 		wrong(attack, "a blob has changed");

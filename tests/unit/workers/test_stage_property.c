@@ -23,27 +23,34 @@ struct sequence {
 	const char *words; /* what is being done, for who reads of a failure */
 	uint64_t seed;
 	enum engine engine;
+	bool is_calm; /* as builds go: small changes far down, of a tree that stays cached */
 };
 
+/* Each in its turn, so that a few sequences have them all. */
 static enum engine
-random_engine(struct random_trees *trees)
+random_engine(struct sequence *sequence)
 {
-	for (;;) {
-		enum engine engine =
-		    roll(trees, 2) == 0 ? ENGINE_AUTO : (enum engine)roll(trees, ENGINE_COUNT);
-		if (suite_allows(&suite, engine))
-			return engine;
-	}
+	enum engine engine = (enum engine)(sequence->seed / 2 % ENGINE_COUNT);
+
+	if (sequence->is_calm && suite_allows(&suite, ENGINE_BIND))
+		return roll(&sequence->trees, 2) == 0 ? ENGINE_AUTO : ENGINE_BIND;
+	while (!suite_allows(&suite, engine))
+		engine = (enum engine)((engine + 1) % ENGINE_COUNT);
+	return engine;
 }
 
 /* As measured, or wild, or such that one way is worth nearly anything. */
 static void
-random_costs(struct random_trees *trees, struct cost_model *costs)
+random_costs(struct random_trees *trees, bool is_calm, struct cost_model *costs)
 {
 	static const enum cost_item cheap[] = {
 	    COST_IMAGE, COST_OVERLAY, COST_BIND, COST_LINK, COST_COPY, COST_TREE};
 	enum cost_item item;
 
+	if (is_calm) {
+		plans_costs(costs, roll(trees, 2) == 0 ? PLANS_IMAGE : PLANS_COMPOSED);
+		return;
+	}
 	cost_default(costs);
 	switch (roll(trees, 4)) {
 	case 0:
@@ -75,25 +82,30 @@ random_workers(struct sequence *sequence)
 {
 	struct random_trees *trees = &sequence->trees;
 	struct probe_way *ways = suite.host.probe.ways;
-	static const enum place_way optional[] = {
-	    PLACE_OVERLAY, PLACE_IMAGE, PLACE_REFLINK, PLACE_HARDLINK};
+	static const struct {
+		enum place_way way;
+		enum engine forced;
+	} optional[] = {{PLACE_OVERLAY, ENGINE_OVERLAY}, {PLACE_IMAGE, ENGINE_IMAGE},
+	    {PLACE_REFLINK, ENGINE_REFLINK}, {PLACE_HARDLINK, ENGINE_HARDLINK}};
 	bool works[PLACE_WAY_COUNT];
 
-	sequence->engine = random_engine(trees);
+	sequence->is_calm = sequence->seed % 2 == 0;
+	sequence->engine = random_engine(sequence);
 	engines_met[sequence->engine]++;
-	random_costs(trees, &suite.host.probe.costs);
+	random_costs(trees, sequence->is_calm, &suite.host.probe.costs);
 	for (int way = 0; way < PLACE_WAY_COUNT; way++)
 		works[way] = ways[way].works;
 	for (size_t i = 0; i < sizeof(optional) / sizeof(optional[0]); i++)
-		if (roll(trees, 6) == 0 && suite.host.config.engine != (enum engine)optional[i])
-			ways[optional[i]].works = false;
+		if (roll(trees, 6) == 0 && sequence->engine != optional[i].forced)
+			ways[optional[i].way].works = false;
 	suite.host.probe.clone_is_native = roll(trees, 8) == 0;
 	suite_stager(&suite, sequence->engine);
 	stager_free(other.stager);
 	other.stager = NULL;
 	other.probe = suite.host.probe;
-	random_costs(trees, &other.probe.costs);
-	host_stager(&other, random_engine(trees), suite.isolation, suite.uid);
+	random_costs(trees, sequence->is_calm, &other.probe.costs);
+	host_stager(&other, roll(trees, 2) == 0 ? ENGINE_AUTO : random_engine(sequence),
+	    suite.isolation, suite.uid);
 	for (int way = 0; way < PLACE_WAY_COUNT; way++)
 		ways[way].works = works[way];
 }
@@ -101,11 +113,17 @@ random_workers(struct sequence *sequence)
 static void
 random_request(struct sequence *sequence, struct stage_request *request)
 {
+	static const char *const calm_outputs[] = {"made9/o"};
 	struct random_trees *trees = &sequence->trees;
 	const struct random_node *in_way;
 
 	*request = (struct stage_request){.working_directory = ""};
 	request->root = random_store(&suite.host, sequence->root);
+	if (sequence->is_calm) {
+		request->output_paths = calm_outputs;
+		request->output_count = 1;
+		return;
+	}
 	request->guard_off = roll(trees, 5) == 0;
 	request->no_overlay = roll(trees, 8) == 0;
 	request->no_image = roll(trees, 8) == 0;
@@ -177,16 +195,27 @@ wrong(const struct sequence *sequence, const struct host *host, const char *what
 	fail();
 }
 
+/* `has_run`: an action has; then the sandbox may be used again. */
 static void
-release(struct sequence *sequence, struct host *host)
+release(struct sequence *sequence, struct host *host, bool has_run)
 {
 	int rc = stage_release(host->stager, &host->report, &host->err);
 
 	if (rc != 0)
 		wrong(sequence, host, "an input was changed");
+	if (has_run && roll(&sequence->trees, 4) != 0)
+		stage_keep(host->stager, &host->sandbox);
 	HOST_TRY("release", sandbox_release(host->config.state_fd, host->slot, &host->sandbox));
 	if (host_leak(host) != NULL)
 		wrong(sequence, host, host_leak(host));
+}
+
+/* By an action that cannot harm the cache, in a sandbox that is perhaps used again. */
+static bool
+may_be_spoilt(const struct host *host)
+{
+	return suite.isolation == ISOLATION_NONE &&
+	    (host->config.engine != ENGINE_HARDLINK || suite_uid_differs(&suite));
 }
 
 /* Staged and looked at. */
@@ -208,8 +237,10 @@ stage_right(struct sequence *sequence, struct host *host, const struct stage_req
 		plans_note(&suite, &host->report);
 		if (suite_look_by(&suite, host) != 0)
 			wrong(sequence, host, "another tree");
+		if (may_be_spoilt(host) && roll(&sequence->trees, 3) == 0)
+			(void)suite_run_by(&suite, host, "spoil");
 	}
-	release(sequence, host);
+	release(sequence, host, rc == 0);
 }
 
 /* A file of the tree whose blob can be lost; NULL: none was found. */
@@ -248,7 +279,7 @@ stage_without(struct sequence *sequence, const struct stage_request *request)
 		wrong(sequence, host, "another tree");
 	if (rc != 0 && !is_said && !(rc == -EINVAL && must_refuse(sequence, request)))
 		wrong(sequence, host, "not said what is missing");
-	release(sequence, host);
+	release(sequence, host, rc == 0);
 }
 
 /* As the janitor does for what was wished for. */
@@ -275,14 +306,17 @@ step(struct sequence *sequence)
 {
 	struct random_trees *trees = &sequence->trees;
 	struct stage_request request;
+	struct cost_model costs;
 
-	if (roll(trees, 3) == 0)
+	if (roll(trees, sequence->is_calm ? 12 : 3) == 0)
 		(void)cache_evict(&suite.host, &trees->seed, roll(trees, 110),
 		    (enum cache_eviction)roll(trees, 3));
 	if (roll(trees, 2) == 0)
 		cache_resume(&suite.host);
-	if (roll(trees, 3) == 0)
-		random_costs(trees, &suite.host.probe.costs);
+	if (roll(trees, 3) == 0) {
+		random_costs(trees, sequence->is_calm, &costs);
+		suite_set_costs(&suite.host, &costs);
+	}
 	if (roll(trees, 3) == 0)
 		grant_wishes();
 	random_request(sequence, &request);
@@ -297,17 +331,20 @@ step(struct sequence *sequence)
 	sequence->words = "staged again";
 	if (roll(trees, 3) == 0)
 		stage_right(sequence, &suite.host, &request);
-	sequence->root = random_edit(trees, sequence->root);
+	struct random_node *next = random_copy(trees, sequence->root);
+	bool is_deep = sequence->is_calm && random_edit_deep(trees, next);
+	sequence->root = is_deep ? next : random_edit(trees, sequence->root);
 }
 
 static void
 run_sequence(uint64_t seed)
 {
 	struct host *host = &suite.host;
-	struct sequence sequence = {.trees = {.host = host, .seed = seed}, .seed = seed};
+	struct sequence sequence = {
+	    .trees = {.host = host, .seed = random_seed(seed)}, .seed = seed};
 
 	random_workers(&sequence);
-	sequence.root = random_root(&sequence.trees, 3);
+	sequence.root = random_root(&sequence.trees, 2);
 	for (int i = 0; i < STEPS; i++)
 		step(&sequence);
 	cache_resume(host);
