@@ -25,6 +25,8 @@ must_wait_for 10 is_running "/bin/sleep 8671"
 host=$(host_pid)
 kill -TERM "$host"
 # Draining: new work is refused or goes to nobody, the running action stays.
+# (Two signals of a kind that wait together are one: the first has to be seen.)
+must_wait_for 10 grep -q "SIGTERM: draining" "$RAMET_STATE/ramet.log"
 alive "$host" || fail "the first SIGTERM must wait for the action"
 is_running "/bin/sleep 8671" || fail "the first SIGTERM killed the action"
 kill -TERM "$host"
