@@ -11,7 +11,7 @@ PLAN = tests/plan --build '$(BUILD)' --fuzz-s $(FUZZ_S) --skip '$(SKIP)'
 SUB = @+$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(CHECK_JOBS)) \
 	WERROR=1 BUILD='$(BUILD)'
 
-.PHONY: tests-built fuzz-built unit scenario reapi bazel crash fuzz check check-built
+.PHONY: tests-built fuzz-built unit volume scenario reapi bazel crash fuzz check check-built
 
 # Under tsan only what threads share, as tests/plan has it.
 TSAN_UNIT := shm/% workers/test_place_parallel $(patsubst %,gateway/test_%,link operations pollers upload)
@@ -20,6 +20,15 @@ tests-built: $(if $(filter tsan,$(V)),$(filter $(patsubst %,$(O)/tests/unit/%,$(
 unit: tests-built
 	@$(PLAN) unit:$(notdir $(O)) > $(CHECK_PLAN)
 	@$(RUN) $(CHECK_PLAN)
+
+# With faults, and at the speed of C: what is staged is large.
+volume:
+	$(SUB) V=debug CC='$(CC)' stage-built
+	@$(PLAN) volume:debug-$(notdir $(firstword $(CC))) > $(CHECK_PLAN)
+	@$(RUN) $(CHECK_PLAN)
+
+.PHONY: stage-built
+stage-built: $(filter $(patsubst %,$(O)/tests/unit/workers/test_%,stage% recycle%),$(UNIT_BIN))
 
 scenario: all
 	@$(PLAN) scenario > $(CHECK_PLAN)
@@ -65,7 +74,7 @@ check-built:
 	$(SUB) V=asan CC=gcc tests-built
 	$(SUB) V=asan CC=clang tests-built
 	$(SUB) V=tsan CC=gcc tests-built
-	$(SUB) V=debug CC=gcc crash-built
+	$(SUB) V=debug CC=gcc crash-built stage-built
 	$(SUB) V=fuzz CC=clang fuzz-built
 	@$(PLAN) all > $(CHECK_PLAN)
 	@$(RUN) $(CHECK_PLAN)

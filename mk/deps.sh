@@ -7,7 +7,7 @@ set -eu
 need_run='gcc make pkg-config libc6-dev libbsd-dev libmsgpack-dev libevent-dev libssl-dev
 libjansson-dev libprotobuf-c-dev protobuf-c-compiler libgrpc-dev libzstd-dev'
 need_check="$need_run clang libclang-rt-14-dev libcmocka-dev python3 mandoc git util-linux e2fsprogs
-python3-grpcio python3-protobuf python3-zstandard openssl"
+xfsprogs btrfs-progs python3-grpcio python3-protobuf python3-zstandard openssl"
 case " ${SKIP-} " in *" bazel "*) ;; *) need_check="$need_check bazel-bootstrap zip file" ;; esac
 need_ci="$need_check clang-format clang-tidy cppcheck shellcheck python3-venv"
 # A plain user's bench makes no volumes.

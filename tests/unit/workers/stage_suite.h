@@ -29,11 +29,30 @@ struct suite {
 	struct stage_request request; /* the latest */
 };
 
-/* Of long series every so many: all of it is for volumes of their own (tests/on_volume). */
+static inline unsigned
+suite_setting(const char *name, unsigned otherwise)
+{
+	const char *text = getenv(name);
+
+	return text == NULL ? otherwise : (unsigned)strtoul(text, NULL, 10);
+}
+
+/* Of long series every so many; all of it for a volume of its own (tests/on_volume), unless told.
+ */
 static inline unsigned
 suite_stride(void)
 {
-	return getenv("RAMET_TEST_DIR") != NULL ? 1 : 3;
+	unsigned stride =
+	    suite_setting("RAMET_TEST_STRIDE", getenv("RAMET_TEST_DIR") != NULL ? 1 : 3);
+
+	return stride > 0 ? stride : 1;
+}
+
+/* The first of the series n: told so, other volumes see the others. */
+static inline unsigned
+suite_first(size_t n)
+{
+	return 1 + (unsigned)(n + suite_setting("RAMET_TEST_SHIFT", 0)) % suite_stride();
 }
 
 static inline bool

@@ -1,8 +1,5 @@
 /* A sandbox holds what its input root says, whatever the way: workers/stage.h. */
-#include <sys/mount.h>
 #include <sys/resource.h>
-
-#include <sched.h>
 
 #include "cas/suspect.h"
 #include "tests/cmocka_wrap.h"
@@ -778,39 +775,6 @@ test_busy_goes_without(void **state)
 	release_ok(host);
 }
 
-/* A small XFS of our own, gone with this process: it has reflink, which tmpfs has not. */
-static bool
-mount_xfs(void)
-{
-	static char dir[64] = "/dev/shm/ramet-stage.XXXXXX";
-	char command[512];
-
-	if (geteuid() != 0 || getenv("RAMET_TEST_DIR") != NULL || unshare(CLONE_NEWNS) != 0 ||
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mkdtemp(dir) == NULL)
-		return false;
-	snprintf(command, sizeof command,
-	    "cd %s && truncate -s 320M image && mkfs.xfs -q image && mkdir volume && "
-	    "mount -o loop image volume && rm image",
-	    dir);
-	int rc = system(command);
-	if (rc != 0)
-		fs_remove_tree(AT_FDCWD, dir);
-	/* The mount holds on: the directory's name is not needed, nor is the image's. */
-	strlcat(dir, "/volume", sizeof dir);
-	return rc == 0 && setenv("RAMET_TEST_DIR", dir, 1) == 0;
-}
-
-static void
-remove_xfs(void)
-{
-	char command[128];
-
-	snprintf(command, sizeof command, "cd /dev/shm && umount %s; rm -rf $(dirname %s)",
-	    getenv("RAMET_TEST_DIR"), getenv("RAMET_TEST_DIR"));
-	if (system(command) != 0)
-		print_message("%s: not removed\n", getenv("RAMET_TEST_DIR"));
-}
-
 int
 main(void)
 {
@@ -843,12 +807,5 @@ main(void)
 #undef T
 	};
 
-	int failed = cmocka_run_group_tests_name("tmpfs", tests, NULL, NULL);
-	if (mount_xfs()) {
-		failed += cmocka_run_group_tests_name("xfs", tests, NULL, NULL);
-		remove_xfs();
-	} else {
-		print_message("skipped: no XFS on a loop device here (needs root and mkfs.xfs)\n");
-	}
-	return failed == 0 ? 0 : 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,6 +31,7 @@ static const struct fault {
     {"write", ENOSPC, false},
     {"overlay", EPERM, true},
     {"overlay", EINVAL, true},
+    {"overlay", ENOSPC, true},
     {"image", EPERM, true},
     {"image", ENOMEM, true},
     {"mount", EPERM, true},
@@ -299,9 +300,8 @@ count_down(const struct way *way, const struct fault *fault, enum phase phase)
 	(void)turn(&trial, false);
 	if (fault->is_mount && !ways_needs_run(&trial.usual))
 		return;
-	unsigned stride = suite_stride();
-	trial.turn = 1 + (unsigned)(way - ways) % stride;
-	for (; turn(&trial, true); trial.turn += stride)
+	trial.turn = suite_first((size_t)(way - ways));
+	for (; turn(&trial, true); trial.turn += suite_stride())
 		if (trial.turn > TURNS_MAX)
 			wrong(&trial, "there is no end of it");
 }

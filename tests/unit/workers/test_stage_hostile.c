@@ -117,12 +117,12 @@ tree_make(struct random_trees *trees)
 	struct random_node *root = random_root(trees, 3), *large, *er, *deep;
 	char *text = arena_alloc(trees->host->arena, 100001);
 
-	random_add(trees, root, files_make(trees, "flat", 80));
+	random_add(trees, root, files_make(trees, "flat", 55));
 	er = files_make(trees, "er", 3);
 	random_add(trees, er, files_make(trees, "est", 3));
 	deep = files_make(trees, "deep", 3);
 	random_add(trees, deep, er);
-	random_add(trees, deep, files_make(trees, "beside", 30));
+	random_add(trees, deep, files_make(trees, "beside", 12));
 	random_add(trees, root, deep);
 	large = named(trees, random_file(trees), "large");
 	large->text = memset(text, 'L', 100000);

@@ -306,14 +306,14 @@ turn(void)
 static void
 each_call(const struct way *way, enum phase phase)
 {
-	unsigned stride = suite_stride();
 	bool has_more = true;
 
 	ways_costs(&suite.host.probe.costs, way);
 	choose_lost(&trees[phase == PHASE_CHANGED]);
-	trial = (struct trial){.way = way, .phase = phase, .call = 1 + (way - ways) % stride};
-	for (; has_more; trial.call += stride) {
-		unsigned turn_of = (unsigned)(trial.call / stride + (way - ways) + phase);
+	trial =
+	    (struct trial){.way = way, .phase = phase, .call = suite_first((size_t)(way - ways))};
+	for (; has_more; trial.call += suite_stride()) {
+		unsigned turn_of = (unsigned)(trial.call / suite_stride() + (way - ways) + phase);
 		trial.event = EVENT_EVICTED + turn_of % 3;
 		has_more = turn();
 		trial.event = EVENT_DROPPED + turn_of % 2;
