@@ -13,7 +13,7 @@
 #include "cas/directory.h"
 #include "workers/stage_plan.h"
 
-enum { LEAVES_MAX = 16, MISSES_MAX = 15 };
+enum { LEAVES_MAX = 16, MISSES_MAX = 3 };
 
 /* A directory or file that is another one. */
 struct leaf {
@@ -144,6 +144,17 @@ is_cached(const struct patch *patch, const struct digest *digest)
 static bool differ(struct patch *patch, const struct digest *old, const struct digest *new,
     const char *path, unsigned depth);
 
+/* As a rule each that differs is a leaf or has one. */
+static bool
+few_children_differ(const struct patch *patch, const ReapiDirectory *old, const ReapiDirectory *new)
+{
+	unsigned count = patch->count;
+
+	for (size_t i = 0; i < new->n_directories && count <= LEAVES_MAX; i++)
+		count += !is_same_digest(old->directories[i]->digest, new->directories[i]->digest);
+	return count <= LEAVES_MAX;
+}
+
 static bool
 leaf_add(struct patch *patch, const struct digest *digest, const char *path, unsigned depth)
 {
@@ -190,6 +201,8 @@ static bool
 children_differ(struct patch *patch, const ReapiDirectory *old, const ReapiDirectory *new,
     const char *path, unsigned depth)
 {
+	if (!few_children_differ(patch, old, new))
+		return false;
 	for (size_t i = 0; i < new->n_directories; i++) {
 		struct digest was, is;
 		const char *name = new->directories[i]->name;
@@ -204,21 +217,30 @@ children_differ(struct patch *patch, const ReapiDirectory *old, const ReapiDirec
 	return true;
 }
 
+/* `is`: what the new one says. */
+static bool
+messages_differ(struct patch *patch, const struct digest *old, const ReapiDirectory *is,
+    const char *path, unsigned depth)
+{
+	const ReapiDirectory *was = load(patch, old);
+
+	return was != NULL && is_alike(was, is) && files_differ(patch, was, is, path, depth + 1) &&
+	    children_differ(patch, was, is, path, depth);
+}
+
 /* As few and as deep leaves as can be; a directory whose own names differ is one as a whole. */
 static bool
 differ(struct patch *patch, const struct digest *old, const struct digest *new, const char *path,
     unsigned depth)
 {
 	unsigned count = patch->count;
-	bool is_read = depth <= TREE_DEPTH_MAX && (depth == 0 || !is_cached(patch, new));
-	ReapiDirectory *is = is_read ? load(patch, new) : NULL;
-	ReapiDirectory *was = is == NULL ? NULL : load(patch, old);
+	bool is_read = depth <= TREE_DEPTH_MAX && !is_cached(patch, new);
+	const ReapiDirectory *is = is_read ? load(patch, new) : NULL;
 
-	if (was != NULL && is_alike(was, is) && files_differ(patch, was, is, path, depth + 1) &&
-	    children_differ(patch, was, is, path, depth))
+	if (is != NULL && messages_differ(patch, old, is, path, depth))
 		return true;
 	patch->count = count;
-	return depth > 0 && leaf_add(patch, new, path, depth);
+	return leaf_add(patch, new, path, depth);
 }
 
 /* Fewer mounts than by its parts; and all the times so far have not cost what building it would. */
@@ -281,7 +303,7 @@ plan_patched(
 	    index_pin(planner->region, planner->slot, &place->digest, &pin) != 0)
 		return 1;
 	index_tree_of(planner->region, &pin, &old);
-	if (!differ(&patch, &place->digest, &node->digest, "", 0) ||
+	if (!messages_differ(&patch, &place->digest, node->dir->message, "", 0) ||
 	    !is_worth(&patch, node, &old)) {
 		index_unpin(planner->region, planner->slot, &pin);
 		note_miss(place);
