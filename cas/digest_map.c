@@ -16,12 +16,12 @@ digest_map_fini(struct digest_map *map)
 
 /*
  * Digests come from clients, who may make up what they like: ten thousand that begin with the same
- * bytes, say.  So all of a digest counts, and with it a number that only this map knows.
+ * bytes, say.  So all of a digest counts, and with it a number that only one table knows.
  */
-static uint64_t
-mix(const struct digest_map *map, const struct digest *digest)
+uint64_t
+digest_mix(uint64_t seed, const struct digest *digest)
 {
-	uint64_t words[DIGEST_HASH_BYTES / sizeof(uint64_t)], mixed = map->seed;
+	uint64_t words[DIGEST_HASH_BYTES / sizeof(uint64_t)], mixed = seed;
 
 	memcpy(words, digest->hash, sizeof(words));
 	/* After each word every bit depends on every other: a product moves bits up, a shift down.
@@ -38,7 +38,7 @@ mix(const struct digest_map *map, const struct digest *digest)
 static struct digest_map_cell *
 cell_find(const struct digest_map *map, const struct digest *digest)
 {
-	uint64_t start = mix(map, digest);
+	uint64_t start = digest_mix(map->seed, digest);
 	size_t mask = map->size - 1;
 
 	for (size_t i = (size_t)start & mask;; i = (i + 1) & mask)

@@ -29,4 +29,7 @@ void digest_map_reserve(struct digest_map *map, size_t count); /* room for so ma
 uint32_t *digest_map_add(struct digest_map *map, const struct digest *digest, bool *ret_new);
 uint32_t *digest_map_find(const struct digest_map *map, const struct digest *digest);
 
+/* For tables of other things: a hash of all of a digest, and of a seed that nobody else knows. */
+uint64_t digest_mix(uint64_t seed, const struct digest *digest);
+
 #endif

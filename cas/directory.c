@@ -8,6 +8,8 @@
 #include "cas/internal.h"
 #include "cas/message.h"
 
+enum { NS_PER_S = 1000000000 };
+
 static int
 name_check(const char *name, const char *kind, struct error_text *err)
 {
@@ -32,13 +34,26 @@ node_check(const char *name, const ReapiDigest *digest, const char *kind, struct
 }
 
 static int
+file_check(const ReapiFileNode *file, struct error_text *err)
+{
+	const ReapiNodeProperties *properties = file->node_properties;
+	int rc = node_check(file->name, file->digest, "file", err);
+
+	if (rc != 0 || properties == NULL || properties->mtime == NULL)
+		return rc;
+	if (properties->mtime->nanos < 0 || properties->mtime->nanos >= NS_PER_S)
+		return error_set(err, -EINVAL, "Directory: file '%s' has an mtime of %d ns",
+		    file->name, properties->mtime->nanos);
+	return 0;
+}
+
+static int
 nodes_check(const ReapiDirectory *directory, struct error_text *err)
 {
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < directory->n_files; i++)
-		rc =
-		    node_check(directory->files[i]->name, directory->files[i]->digest, "file", err);
+		rc = file_check(directory->files[i], err);
 	for (size_t i = 0; rc == 0 && i < directory->n_directories; i++)
 		rc = node_check(directory->directories[i]->name, directory->directories[i]->digest,
 		    "directory", err);

@@ -40,12 +40,6 @@ kind_of(const struct digest *key)
 	return index_is_image(key) ? &image_kind : &tree_kind;
 }
 
-const char *
-entry_folder(const struct digest *key)
-{
-	return kind_of(key)->folder;
-}
-
 void
 entry_report_fini(struct entry_report *report)
 {

@@ -73,9 +73,6 @@ int entry_checker_new(const struct entry_check_config *config, struct entry_chec
 void entry_checker_free(struct entry_checker *checker);
 const struct tree_check_stats *entry_checker_stats(const struct entry_checker *checker);
 
-/* The folder it lies in, in the state directory, by what kind of thing it is. */
-const char *entry_folder(const struct digest *key);
-
 int entry_check(struct entry_checker *checker, const struct entry_list *list,
     const struct entry_tree *tree, struct entry_report *ret_report);
 

@@ -65,7 +65,10 @@ typedef int image_blob_fn(void *arg, const struct digest *digest, bool executabl
 int image_check(struct arena *arena, const uint8_t *bytes, size_t len, uid_t uid, gid_t gid,
     image_blob_fn *each_blob, void *arg, struct index_tree *ret_totals);
 
-/* Names at the top of bytes that image_check accepts; in the arena. */
+/* Whose the bytes say to be, as their root does; for image_check to say whether all of them do. */
+int image_owner(const uint8_t *bytes, size_t len, uid_t *ret_uid, gid_t *ret_gid);
+
+/* Names at the top of bytes that image_check accepts (they are checked); in the arena. */
 int image_top(struct arena *arena, const uint8_t *bytes, size_t len, uid_t uid, gid_t gid,
     char ***ret_names, size_t *ret_count);
 
@@ -79,8 +82,9 @@ int image_root(
 
 /*
  * The image `name` in dirfd, which the index says is of that root: TREE_WHOLE, TREE_FAULTY with
- * *ret_what, TREE_UNCOMPARED (deep: a Directory message is gone from the store) or -errno.  Deep:
- * encoded again from the Directory messages, and compared byte by byte.
+ * *ret_what, TREE_UNCOMPARED (deep: a Directory message is gone from the store) or -errno where the
+ * check could not go on (tree_check.h).  Deep: encoded again from the Directory messages, and
+ * compared byte by byte.  Whoever owns dirfd owns what is in it; the group does not matter.
  */
 int image_compare(struct cas *cas, int dirfd, const char *name, const struct digest *root,
     bool deep, const char **ret_what);

@@ -274,6 +274,27 @@ image_check(struct arena *arena, const uint8_t *bytes, size_t len, uid_t uid, gi
 }
 
 int
+image_owner(const uint8_t *bytes, size_t len, uid_t *ret_uid, gid_t *ret_gid)
+{
+	struct image_wide_inode wide;
+	struct image_inode inode;
+	struct image_super super;
+
+	if (len < IMAGE_BLOCK)
+		return -EBADMSG;
+	memcpy(&super, bytes + IMAGE_SUPER_AT, sizeof(super));
+	size_t at = (size_t)super.root_nid * IMAGE_SLOT;
+	if (at > len - sizeof(wide))
+		return -EBADMSG;
+	memcpy(&inode, bytes + at, sizeof(inode));
+	memcpy(&wide, bytes + at, sizeof(wide));
+	bool is_wide = (inode.format & IMAGE_WIDE) != 0;
+	*ret_uid = is_wide ? wide.uid : inode.uid;
+	*ret_gid = is_wide ? wide.gid : inode.gid;
+	return 0;
+}
+
+int
 image_top(struct arena *arena, const uint8_t *bytes, size_t len, uid_t uid, gid_t gid,
     char ***ret_names, size_t *ret_count)
 {

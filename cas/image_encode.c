@@ -8,8 +8,6 @@
 #include "cas/image.h"
 #include "cas/image_format.h"
 
-enum { NS_PER_S = 1000000000 };
-
 /* What a Directory's entries come from: four lists, each sorted as a rule. */
 enum list { LIST_FILES, LIST_DIRECTORIES, LIST_SYMLINKS, LIST_DOTS, LIST_COUNT };
 
@@ -36,22 +34,17 @@ list_name(const ReapiDirectory *message, enum list list, size_t at)
 	}
 }
 
-static int
-set_properties(
-    struct encoder *encoder, struct image_entry *entry, const ReapiNodeProperties *properties)
+static void
+set_properties(struct image_entry *entry, const ReapiNodeProperties *properties)
 {
 	if (properties == NULL)
-		return 0;
+		return;
 	if (properties->unix_mode != NULL)
 		entry->mode = (uint16_t)(S_IFREG | (properties->unix_mode->value & 0555) | 0444);
 	if (properties->mtime != NULL) {
-		if (properties->mtime->nanos < 0 || properties->mtime->nanos >= NS_PER_S)
-			return error_set(encoder->err, -EINVAL, "input tree: %s: mtime of %d ns",
-			    entry->name, properties->mtime->nanos);
 		entry->mtime_s = properties->mtime->seconds;
 		entry->mtime_ns = (uint32_t)properties->mtime->nanos;
 	}
-	return 0;
 }
 
 static int
@@ -71,7 +64,8 @@ set_file(struct encoder *encoder, struct image_entry *entry, const ReapiFileNode
 			    "input tree: %s: no empty file has that digest", entry->name);
 		entry->text = NULL;
 	}
-	return set_properties(encoder, entry, file->node_properties);
+	set_properties(entry, file->node_properties);
+	return 0;
 }
 
 static int

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/trash.h"
 #include "cas/internal.h"
 #include "shm/usage.h"
 
@@ -35,9 +36,9 @@ fan_out_make(int dirfd)
 }
 
 static int
-folder_open(struct cas *cas, int dirfd, const char *name, bool fan_out, int *ret_fd)
+folder_open(struct cas *cas, int dirfd, const char *name, mode_t mode, bool fan_out, int *ret_fd)
 {
-	int rc = cas->writable ? fs_mkdir(dirfd, name, 0755) : 0;
+	int rc = cas->writable ? fs_mkdir(dirfd, name, mode) : 0;
 	int fd;
 
 	if (rc != 0)
@@ -59,16 +60,17 @@ cas_open_parts(struct cas *cas, struct error_text *err)
 {
 	int rc;
 
-	rc = folder_open(cas, cas->state_fd, "cas", true, &cas->cas_fd);
+	rc = folder_open(cas, cas->state_fd, "cas", 0755, true, &cas->cas_fd);
 	if (rc != 0)
 		return error_errno(err, rc, "cas: cannot open the store");
-	rc = folder_open(cas, cas->state_fd, "ac", true, &cas->ac_fd);
+	rc = folder_open(cas, cas->state_fd, "ac", 0755, true, &cas->ac_fd);
 	if (rc != 0)
 		return error_errno(err, rc, "ac: cannot open the action cache");
 	if (cas->writable) {
-		rc = folder_open(cas, cas->cas_fd, "tmp", false, &cas->tmp_fd);
+		rc = folder_open(cas, cas->cas_fd, "tmp", 0755, false, &cas->tmp_fd);
 		if (rc == 0)
-			rc = folder_open(cas, cas->state_fd, "trash", false, &cas->trash_fd);
+			rc = folder_open(
+			    cas, cas->state_fd, "trash", TRASH_MODE, false, &cas->trash_fd);
 		if (rc != 0)
 			return error_errno(err, rc, "cas/tmp, trash: cannot open");
 	}

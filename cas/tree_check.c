@@ -69,7 +69,7 @@ check_pause(struct tree_checker *checker)
 }
 
 bool
-check_must_end(int rc)
+tree_check_must_end(int rc)
 {
 	return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
 }
@@ -150,7 +150,7 @@ check_level_open(struct tree_checker *checker, const char *path, struct check_le
 		rc = -errno;
 		close(level.fd);
 	}
-	if (rc != 0 && check_must_end(rc))
+	if (rc != 0 && tree_check_must_end(rc))
 		return rc;
 	if (rc != 0) {
 		check_fault(&level, "", "this directory cannot be opened: %s", strerror(-rc));
@@ -240,7 +240,7 @@ find_extra(const struct check_level *level, const struct listed *list, size_t co
 	}
 	rc = -errno;
 	closedir(dir);
-	if (rc == 0 || check_must_end(rc))
+	if (rc == 0 || tree_check_must_end(rc))
 		return rc;
 	check_fault(level, "", "this directory cannot be read: %s", strerror(-rc));
 	return 0;
@@ -376,7 +376,7 @@ check_item(struct tree_checker *checker, const struct check_pending *item)
 		rc = compare_level(&level, message, item->depth);
 	else if (rc == -EINVAL)
 		rc = 0;
-	else if (!check_must_end(rc))
+	else if (!tree_check_must_end(rc))
 		rc = message_gone(&level, item);
 	check_level_close(&level);
 	return rc == 0 ? check_pause(checker) : rc;
@@ -396,7 +396,7 @@ top_open(struct tree_checker *checker, int dirfd, const char *name)
 	checker->top_fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (checker->top_fd < 0 || fstat(checker->top_fd, &st) != 0) {
 		rc = -errno;
-		if (check_must_end(rc))
+		if (tree_check_must_end(rc))
 			return rc;
 		check_fault(&level, "", "%s", rc == -ENOENT ? "it is not there" : strerror(-rc));
 		return 1;

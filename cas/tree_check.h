@@ -74,6 +74,9 @@ void tree_checker_free(struct tree_checker *checker);
 int tree_check(struct tree_checker *checker, int dirfd, const char *name,
     const struct digest *directory, int64_t built_ns);
 
+/* An error that says nothing of what is looked at: no descriptors, no memory. */
+bool tree_check_must_end(int rc);
+
 /* Of all trees so far. */
 const struct tree_check_stats *tree_checker_stats(const struct tree_checker *checker);
 

@@ -104,7 +104,7 @@ check_hash(const struct check_level *level, const char *name, const struct stat 
 		return 0;
 	}
 	rc = hash_file(level, name, ret_digest);
-	if (rc == 0 || level->checker->ended != 0 || check_must_end(rc))
+	if (rc == 0 || level->checker->ended != 0 || tree_check_must_end(rc))
 		return rc;
 	check_fault(level, name, "it cannot be read: %s", strerror(-rc));
 	return 1;

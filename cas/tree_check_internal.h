@@ -46,8 +46,6 @@ struct check_level {
 };
 
 int check_pause(struct tree_checker *checker);
-/* No fault of the tree's, but of the process that looks. */
-bool check_must_end(int rc);
 
 /* The level at a path; 1: it cannot be opened, which is a fault and has been reported. */
 int check_level_open(struct tree_checker *checker, const char *path, struct check_level *ret_level);

@@ -144,7 +144,7 @@ level_read(struct derived *derived, const char *path)
 	if (rc != 0)
 		return rc;
 	rc = names_read(derived, &level);
-	if (rc != 0 && !check_must_end(rc)) {
+	if (rc != 0 && !tree_check_must_end(rc)) {
 		check_fault(&level, "", "this directory cannot be read: %s", strerror(-rc));
 		rc = 1;
 	}

@@ -15,6 +15,7 @@ tree_loader_start(struct tree_loader *loader, struct cas *cas, struct arena *are
 	memset(loader, 0, sizeof *loader);
 	loader->cas = cas;
 	loader->arena = arena;
+	arc4random_buf(&loader->seed, sizeof loader->seed);
 }
 
 void
@@ -30,9 +31,7 @@ tree_loader_free(struct tree_loader *loader)
 static size_t
 bucket_of(const struct tree_loader *loader, const struct digest *digest)
 {
-	uint64_t word;
-	memcpy(&word, digest->hash, sizeof word);
-	return word & (loader->bucket_count - 1);
+	return digest_mix(loader->seed, digest) & (loader->bucket_count - 1);
 }
 
 static void
@@ -104,15 +103,16 @@ tree_note_missing(struct tree_loader *loader, const struct digest *digest)
 	return 0;
 }
 
-/* What the Directory holds by itself. */
+/* What the Directory holds by itself: also before another try to read what is below it. */
 static void
 count_own(struct tree_dir *dir)
 {
 	const ReapiDirectory *message = dir->message;
 
-	dir->totals.directories = 1;
-	dir->totals.files = (uint32_t)message->n_files;
-	dir->totals.symlinks = (uint32_t)message->n_symlinks;
+	dir->height = 0;
+	dir->totals = (struct index_tree){.directories = 1,
+	    .files = (uint32_t)message->n_files,
+	    .symlinks = (uint32_t)message->n_symlinks};
 	for (size_t i = 0; i < message->n_files; i++)
 		dir->totals.bytes += (uint64_t)message->files[i]->digest->size_bytes;
 }
@@ -185,6 +185,7 @@ tree_load(struct tree_loader *loader, const struct digest *digest, unsigned dept
 	if (!dir->children_read && dir->message != NULL) {
 		size_t count = dir->message->n_directories;
 		dir->children = arena_alloc(loader->arena, (count + 1) * sizeof(struct tree_dir *));
+		count_own(dir);
 		for (size_t i = 0; i < count; i++) {
 			struct digest child;
 			rc = reapi_digest_get(dir->message->directories[i]->digest, &child);

@@ -2,10 +2,10 @@
  * A Merkle tree's Directory messages in memory, read once for each digest and checked.
  *
  * Any process with a store handle, one thread: staging, the janitor, `ramet index check`.
- * tree_loader_start for each action; tree_load for each
- * subtree that has to be read; what it gives lives in the action's arena.  A Directory that is
- * missing is noted (tree_dir.message is NULL then) and the rest is read on, so that all missing
- * ones are found; a bad Directory ends it at once with -EINVAL.  Reads only.
+ * tree_loader_start for each action; tree_load for each subtree that has to be read; what it gives
+ * lives in the action's arena.  A Directory that is missing is noted (tree_dir.message is NULL
+ * then) and the rest is read on, so that all missing ones are found; a bad Directory ends it at
+ * once with -EINVAL.  After another error the same can be loaded once more.  Reads only.
  */
 #ifndef CAS_TREE_LOADER_H
 #define CAS_TREE_LOADER_H
@@ -36,7 +36,8 @@ struct tree_loader {
 	struct arena *arena;
 	struct tree_dir **buckets; /* in the arena */
 	size_t bucket_count, count;
-	struct digest *missing; /* malloc'ed; the caller takes it */
+	uint64_t seed; /* of the buckets: digests of children are whatever a client wrote */
+	struct digest *missing; /* until tree_loader_free */
 	size_t missing_count, missing_room;
 	struct digest_map noted; /* those in missing */
 };

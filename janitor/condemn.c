@@ -43,7 +43,7 @@ forget(struct janitor *janitor, struct condemned *item)
 static int
 take_away(struct janitor *janitor, struct condemned *item)
 {
-	const char *folder = entry_folder(&item->directory);
+	const char *folder = index_folder(&item->directory);
 	char name[DIGEST_TEXT_SIZE];
 	struct digest seen;
 	int rc;
@@ -91,7 +91,7 @@ tree_condemn(
 		index_evict_cancel(janitor->region, janitor->slot, entry);
 	if (rc != 0)
 		(void)suspect_note(state_fd, SUSPECT_TREE, directory); /* should we die first */
-	log_warn("%s/%s: %s: %s", entry_folder(directory), index_tree_name(directory, name), why,
+	log_warn("%s/%s: %s: %s", index_folder(directory), index_tree_name(directory, name), why,
 	    rc == -ENOMEM ? strerror(ENOMEM) : outcome(rc));
 }
 
@@ -113,7 +113,7 @@ condemned_settle(struct janitor *janitor)
 		struct digest directory = janitor->condemned[i].directory;
 
 		if (take_away(janitor, &janitor->condemned[i]) == 0)
-			log_info("%s/%s: free at last: dropped", entry_folder(&directory),
+			log_info("%s/%s: free at last: dropped", index_folder(&directory),
 			    index_tree_name(&directory, name));
 	}
 }

@@ -197,7 +197,7 @@ suspect_look(struct look *look, struct entry_checker *checker, const struct dige
 	if (rc != 0)
 		return rc;
 	if (verdict == ENTRY_WHOLE)
-		log_info("%s/%s: suspected, and whole: kept", entry_folder(directory),
+		log_info("%s/%s: suspected, and whole: kept", index_folder(directory),
 		    index_tree_name(directory, name));
 	if (tree_is_condemned(janitor, directory))
 		return 0; /* its note goes with it */

@@ -1,3 +1,5 @@
+#include "base/trash.h"
+
 #include <sys/stat.h>
 
 #include <dirent.h>
@@ -18,17 +20,12 @@ trash_put(struct janitor *janitor, const char *folder, const char *name)
 {
 	static unsigned counter;
 	int state_fd = janitor->config->state_fd;
-	char from[320], to[96];
+	char from[320], as[96];
 
 	snprintf(from, sizeof(from), "%s/%s", folder, name);
-	snprintf(to, sizeof(to), "trash/janitor.%ld.%llu.%u", (long)getpid(),
+	snprintf(as, sizeof(as), "janitor.%ld.%llu.%u", (long)getpid(),
 	    (unsigned long long)clock_realtime_us(), counter++);
-	if (renameat(state_fd, from, state_fd, to) == 0)
-		return 0;
-	if (errno == EACCES && fchmodat(state_fd, from, 0700, 0) == 0 &&
-	    renameat(state_fd, from, state_fd, to) == 0)
-		return 0;
-	return -errno;
+	return trash_move(state_fd, from, state_fd, as);
 }
 
 static void

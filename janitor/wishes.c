@@ -17,10 +17,10 @@
 /* An urgent sweep that is asked for meanwhile comes first. */
 enum { EACH_SWEEP_MAX = 64 };
 
-/* What building takes, once a process. */
+/* What building takes, made once for all that is wished for. */
 struct grants {
 	struct placer placer;
-	struct tree_builder builder;
+	struct cache_builder builder;
 	struct arena *arena;
 };
 
@@ -43,7 +43,7 @@ grants_open(struct janitor *janitor, struct grants *grants)
 	grants->arena = arena_new();
 	placer_init(&grants->placer, janitor->region, janitor->slot, janitor->cas);
 	grants->placer.link_threads = cost_link_threads(&janitor->probe->costs);
-	grants->builder = (struct tree_builder){
+	grants->builder = (struct cache_builder){
 	    .placer = &grants->placer,
 	    .state_fd = state_fd,
 	    .trees_fd = trees_fd,
@@ -81,6 +81,7 @@ grant(struct janitor *janitor, struct grants *grants, const struct digest *direc
 	struct index_pin pin;
 	struct error_text err = {""};
 	char text[DIGEST_TEXT_SIZE];
+	uint64_t built = grants->builder.built;
 
 	if (is_cached(janitor, directory))
 		return;
@@ -91,7 +92,7 @@ grant(struct janitor *janitor, struct grants *grants, const struct digest *direc
 		rc = tree_build(&grants->builder, dir, &pin);
 		if (rc == 0) {
 			index_unpin(janitor->region, janitor->slot, &pin);
-			COUNTER_ADD(janitor->slot, trees_granted, 1);
+			COUNTER_ADD(janitor->slot, trees_granted, grants->builder.built - built);
 		}
 	}
 	if (rc < 0)

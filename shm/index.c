@@ -369,7 +369,19 @@ entry_generation(const struct region *region, uint32_t entry)
 static void
 slot_count_builds(struct slot *slot, uint32_t delta)
 {
-	atom_store_relaxed(&slot->builds, atom_load_relaxed(&slot->builds) + delta);
+	atom_store_release(&slot->builds, atom_load_relaxed(&slot->builds) + delta);
+}
+
+void
+index_rebuild_begin(struct slot *slot)
+{
+	slot_count_builds(slot, 1);
+}
+
+void
+index_rebuild_end(struct slot *slot)
+{
+	slot_count_builds(slot, UINT32_MAX);
 }
 
 int

@@ -100,6 +100,13 @@ int index_publish(struct region *region, struct slot *slot, const struct index_c
 void index_abandon(struct region *region, struct slot *slot, const struct index_claim *claim);
 
 /*
+ * Around making something anew whose entry stays READY: what lies in its folder under a temporary
+ * name is somebody's, as it is between a claim and its end.
+ */
+void index_rebuild_begin(struct slot *slot);
+void index_rebuild_end(struct slot *slot);
+
+/*
  * A directory inside the tree that `host` (ours, just published) pins.  Best effort: -EEXIST where
  * it is cached already, -ENAMETOOLONG, -ENOSPC.
  */

@@ -241,8 +241,10 @@ slot_read(const struct region *region, uint32_t number, struct slot_info *ret_in
 	info.attempt = atom_load_relaxed(&slot->attempt);
 	info.phase_since_us = atom_load_relaxed(&slot->phase_since_us);
 	info.action_since_us = atom_load_relaxed(&slot->action_since_us);
-	info.sandbox = atom_load_relaxed(&slot->sandbox);
-	info.ahead = atom_load_relaxed(&slot->ahead);
+	/* One staged ahead is adopted by being named as the sandbox first: whoever no longer sees
+	 * it here sees it there. */
+	info.ahead = atom_load_acquire(&slot->ahead);
+	info.sandbox = atom_load_acquire(&slot->sandbox);
 	info.kept = atom_load_relaxed(&slot->kept);
 	atom_copy_out(&info.action, slot->action, sizeof(info.action));
 	atom_copy_out(info.label, slot->label, sizeof(info.label));

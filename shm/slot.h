@@ -70,7 +70,8 @@ void slot_set_action(
 void slot_set_job(struct slot *slot, uint64_t number); /* before the sandbox */
 void slot_clear_action(struct slot *slot);
 void slot_set_sandbox(struct slot *slot, uint64_t number); /* before it is made; 0 after release */
-void slot_set_ahead(struct slot *slot, uint64_t number); /* likewise, made for the next action */
+/* Likewise, made for the next action; 0 once it is the sandbox, which is said first. */
+void slot_set_ahead(struct slot *slot, uint64_t number);
 void slot_set_kept(struct slot *slot, uint64_t number); /* likewise, a folder in recycled/ */
 void slot_set_action_pid(struct slot *slot, pid_t pid);
 char *slot_words(struct slot *slot); /* SLOT_WORDS_SIZE bytes, for check_last_words */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/trash.h"
 
 static const struct {
 	const char *name;
@@ -23,7 +24,7 @@ static const struct {
     {"images", 0755},
     {"sandboxes", 0711},
     {"recycled", 0700},
-    {"trash", 0700},
+    {"trash", TRASH_MODE},
     {"ingest", 0700},
     {"suspect", 0700},
 };

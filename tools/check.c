@@ -38,6 +38,7 @@ struct checking {
 	struct finding *findings;
 	size_t finding_count, finding_room;
 	size_t trees, insides, uncompared;
+	bool deep;
 	bool is_told; /* the host knows of what was found so far */
 	int tell_rc;
 };
@@ -246,10 +247,10 @@ print_tree(const struct checking *checking, const struct finding *finding)
 
 	index_tree_name(&finding->digest, name);
 	for (size_t i = 0; i < finding->faults.count; i++)
-		printf("%s/%s: %s: %s\n", entry_folder(&finding->digest), name,
+		printf("%s/%s: %s: %s\n", index_folder(&finding->digest), name,
 		    finding->faults.items[i], done);
 	if (finding->fault_count > finding->faults.count)
-		printf("%s/%s: %zu faults more: %s\n", entry_folder(&finding->digest), name,
+		printf("%s/%s: %zu faults more: %s\n", index_folder(&finding->digest), name,
 		    finding->fault_count - finding->faults.count, done);
 }
 
@@ -286,8 +287,10 @@ print_summary(
 	    text_bytes(stats->hashed_bytes, bytes), faults);
 	if (checking->uncompared > 0)
 		printf("%zu of them cannot be compared: their Directory messages are gone from "
-		       "the store (--deep makes them anew from what lies there)\n",
-		    checking->uncompared);
+		       "the store%s\n",
+		    checking->uncompared,
+		    checking->deep ? ""
+				   : " (--deep makes those of trees anew from what lies there)");
 }
 
 static void
@@ -300,10 +303,10 @@ findings_free(struct checking *checking)
 
 /* Returns the number of faults. */
 static unsigned
-compare(struct checking *checking, const struct digest *only, bool deep)
+compare(struct checking *checking, const struct digest *only)
 {
 	struct entry_check_config config = {
-	    .region = checking->region, .cas = checking->cas, .deep = deep};
+	    .region = checking->region, .cas = checking->cas, .deep = checking->deep};
 	struct entry_checker *checker;
 	struct entry_list list;
 	unsigned faults;
@@ -329,7 +332,8 @@ compare(struct checking *checking, const struct digest *only, bool deep)
 int
 check_index(struct tool *tool, struct region *region, const struct digest *only, bool deep)
 {
-	struct checking checking = {.tool = tool, .region = region, .cas = tool_cas(tool, false)};
+	struct checking checking = {
+	    .tool = tool, .region = region, .cas = tool_cas(tool, false), .deep = deep};
 	unsigned breaches = 0, faults;
 
 	if (only == NULL) {
@@ -337,7 +341,7 @@ check_index(struct tool *tool, struct region *region, const struct digest *only,
 		breaches += check_orphans(tool, region, "trees", false) +
 		    check_orphans(tool, region, "images", true);
 	}
-	faults = compare(&checking, only, deep);
+	faults = compare(&checking, only);
 	findings_free(&checking);
 	cas_close(checking.cas);
 	if (breaches > 0)

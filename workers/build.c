@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/fs.h"
+#include "base/trash.h"
 #include "workers/sandbox.h"
 
 enum {
@@ -19,34 +20,32 @@ enum {
 };
 
 int
-build_folder_fd(const struct tree_builder *builder, const struct digest *key)
+build_folder_fd(const struct cache_builder *builder, const struct digest *key)
 {
 	return index_is_image(key) ? builder->images_fd : builder->trees_fd;
 }
 
 void
-build_temp_name(const struct tree_builder *builder, char *temp)
+build_temp_name(const struct cache_builder *builder, char *temp)
 {
 	snprintf(temp, BUILD_TEMP_SIZE, "building.%" PRIu32 ".%" PRIu64, builder->slot_number,
 	    sandbox_next_number());
 }
 
 static void
-throw_away(struct tree_builder *builder, int folder_fd, const char *name)
+throw_away(struct cache_builder *builder, int folder_fd, const char *name)
 {
-	char to[BUILD_TEMP_SIZE + 16];
+	char as[BUILD_TEMP_SIZE];
 
-	snprintf(to, sizeof to, "trash/tree.%" PRIu32 ".%" PRIu64, builder->slot_number,
+	snprintf(as, sizeof as, "tree.%" PRIu32 ".%" PRIu64, builder->slot_number,
 	    sandbox_next_number());
-	int rc = renameat(folder_fd, name, builder->state_fd, to);
-	if (rc != 0 && errno == ENOENT && fs_mkdir(builder->state_fd, "trash", 0755) == 0)
-		rc = renameat(folder_fd, name, builder->state_fd, to);
-	if (rc != 0 && errno != ENOENT) /* no room for a rename: then the slow way */
+	int rc = trash_move(folder_fd, name, builder->state_fd, as);
+	if (rc != 0 && rc != -ENOENT) /* no room for a rename: then the slow way */
 		fs_remove_tree(folder_fd, name);
 }
 
 int
-build_give_name(struct tree_builder *builder, int folder_fd, const char *temp, const char *name)
+build_give_name(struct cache_builder *builder, int folder_fd, const char *temp, const char *name)
 {
 	for (int i = 0; i < CLAIM_TRIES; i++) {
 		if (FAULTY(renameat, renameat(folder_fd, temp, folder_fd, name)) == 0)
@@ -59,7 +58,7 @@ build_give_name(struct tree_builder *builder, int folder_fd, const char *temp, c
 }
 
 static int
-build_claimed(struct tree_builder *builder, const struct build *build,
+build_claimed(struct cache_builder *builder, const struct build *build,
     const struct index_claim *claim, struct index_pin *ret_pin)
 {
 	struct placer *placer = builder->placer;
@@ -87,7 +86,6 @@ build_claimed(struct tree_builder *builder, const struct build *build,
 	CRASH_POINT(tree_published);
 	if (build->published != NULL)
 		build->published(builder, build, ret_pin);
-	builder->built++;
 	builder->build_us += clock_monotonic_us() - start;
 	return 0;
 out:
@@ -98,7 +96,7 @@ out:
 
 /* Another process builds it.  0: it no longer does. */
 static int
-wait_for(struct tree_builder *builder, const struct build *build)
+wait_for(struct cache_builder *builder, const struct build *build)
 {
 	struct placer *placer = builder->placer;
 	uint64_t timeout_us = WAIT_US_MIN + (uint64_t)build->totals.files * WAIT_US_PER_FILE;
@@ -111,15 +109,20 @@ wait_for(struct tree_builder *builder, const struct build *build)
 }
 
 int
-build_get(struct tree_builder *builder, const struct build *build, struct index_pin *ret_pin)
+build_get(struct cache_builder *builder, const struct build *build, struct index_pin *ret_pin,
+    bool *ret_built)
 {
 	struct placer *placer = builder->placer;
+
+	*ret_built = false;
 
 	for (int i = 0; i < CLAIM_TRIES; i++) {
 		struct index_claim claim;
 		int rc = index_claim(placer->region, placer->slot, &build->key, &claim);
-		if (rc == 0)
+		if (rc == 0) {
+			*ret_built = true;
 			return build_claimed(builder, build, &claim, ret_pin);
+		}
 		if (rc != -EEXIST && rc != -EBUSY)
 			return 1;
 		if (rc == -EBUSY && wait_for(builder, build) != 0)

@@ -23,12 +23,12 @@
 
 enum { BUILD_LATER_MAX = 16 };
 
-struct tree_builder {
+struct cache_builder {
 	struct placer *placer;
 	struct place_policy policy;
 	int state_fd, trees_fd, images_fd;
 	uint32_t slot_number;
-	uint64_t built, build_us; /* of this action */
+	uint64_t built, build_us; /* of this action: trees; trees and images */
 	bool notes_later; /* tree_build.h */
 	unsigned later_count;
 	struct build_later {
@@ -40,21 +40,23 @@ struct tree_builder {
 struct build {
 	struct digest key;
 	struct index_tree totals; /* private_bytes and build_us are filled in */
-	int (*fill)(struct tree_builder *builder, const struct build *build, const char *temp);
+	int (*fill)(struct cache_builder *builder, const struct build *build, const char *temp);
 	/* Pinned and published: NULL, or what else is to be said of it. */
 	void (*published)(
-	    struct tree_builder *builder, const struct build *build, const struct index_pin *pin);
+	    struct cache_builder *builder, const struct build *build, const struct index_pin *pin);
 	struct tree_dir *dir;
 };
 
-int build_get(struct tree_builder *builder, const struct build *build, struct index_pin *ret_pin);
-int build_folder_fd(const struct tree_builder *builder, const struct digest *key);
+/* *ret_built: by us, not found. */
+int build_get(struct cache_builder *builder, const struct build *build, struct index_pin *ret_pin,
+    bool *ret_built);
+int build_folder_fd(const struct cache_builder *builder, const struct digest *key);
 enum { BUILD_TEMP_SIZE = 64 };
 /* A name that no other process of this host uses. */
-void build_temp_name(const struct tree_builder *builder, char *temp);
+void build_temp_name(const struct cache_builder *builder, char *temp);
 
 /* What was made as `temp` has that name in place of whatever had it. */
 int build_give_name(
-    struct tree_builder *builder, int folder_fd, const char *temp, const char *name);
+    struct cache_builder *builder, int folder_fd, const char *temp, const char *name);
 
 #endif

@@ -8,7 +8,7 @@
  * (another volume, another machine), when it is taken as it is.
  *
  * cost_measure fills in what it can try and leaves the rest as cost_default has it; it takes some
- * tens of milliseconds and leaves nothing.  cost_keep and cost_read: 0 or -errno; a file that is
+ * tens of milliseconds.  cost_keep and cost_read: 0 or -errno; a file that is
  * missing (-ENOENT) or damaged (-EBADMSG) costs nothing but the memory.  The file is written by
  * rename: after a crash it is the old or the new one.
  */

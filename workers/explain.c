@@ -62,30 +62,36 @@ host_read(struct explanation *e, bool guard_off, struct error_text *err)
 	return 0;
 }
 
-/* An Action; 1: it is none, so it may be a Directory. */
 static int
-action_read(struct explanation *e, const struct digest *digest, bool guard_off)
+tell_missing(struct explanation *e, const struct digest *digests, size_t count, const char *what,
+    struct error_text *err)
 {
+	char text[DIGEST_TEXT_SIZE];
+
+	for (size_t i = 0; i < count; i++)
+		fprintf(e->out, "missing: %s\n", digest_to_text(&digests[i], '/', text));
+	return error_set(err, -ENOENT, "%zu %s missing from the store", count, what);
+}
+
+/* Where it is no Action it may be a Directory. */
+static int
+action_read(
+    struct explanation *e, const struct digest *digest, bool guard_off, struct error_text *err)
+{
+	struct action_missing missing;
 	struct error_text unused;
 	ReapiCommand *command;
 	ReapiAction *action;
 
-	if (action_load(e->cas, e->arena, digest, &action, &command, NULL, &unused) != 0)
-		return 1;
+	if (action_load(e->cas, e->arena, digest, &action, &command, &missing, &unused) != 0) {
+		bool is_action = missing.count > 0 && !digest_equal(&missing.digests[0], digest);
+		return !is_action ? 0
+				  : tell_missing(e, missing.digests, missing.count,
+					"of the Action's Command and input root are", err);
+	}
 	job_command_stage(e->arena, action, command, guard_off, &e->request);
 	e->command = command->n_arguments > 0 ? command->arguments[0] : "";
 	return 0;
-}
-
-static int
-tell_missing(struct explanation *e, struct error_text *err)
-{
-	char text[DIGEST_TEXT_SIZE];
-
-	for (size_t i = 0; i < e->loader.missing_count; i++)
-		fprintf(e->out, "missing: %s\n", digest_to_text(&e->loader.missing[i], '/', text));
-	return error_set(err, -ENOENT, "%zu Directory messages are missing from the store",
-	    e->loader.missing_count);
 }
 
 static int
@@ -111,7 +117,8 @@ plan(struct explanation *e, const struct digest *digest, struct plan_node **ret_
 	e->planner.look_only = true;
 	rc = plan_make(&e->planner, &e->request.root, spine, ret_root, err);
 	if (rc == 0 && e->loader.missing_count > 0)
-		rc = tell_missing(e, err);
+		rc = tell_missing(
+		    e, e->loader.missing, e->loader.missing_count, "Directory messages are", err);
 	return rc;
 }
 
@@ -141,7 +148,7 @@ cost_of(const struct explanation *e, const struct plan_node *node)
 }
 
 static const char *
-way_of(const struct plan_node *node)
+way_of(const struct explanation *e, const struct plan_node *node)
 {
 	switch (node->kind) {
 	case PLAN_SPINE:
@@ -159,7 +166,11 @@ way_of(const struct plan_node *node)
 	case PLAN_CACHED:
 		break;
 	}
-	return node->in_image ? "image" : node->is_pinned ? "bind" : "build, bind";
+	if (node->in_image)
+		return "image";
+	if (e->stage.subtree == SUBTREE_CLONE)
+		return node->is_pinned ? "clone" : "build, clone";
+	return node->is_pinned ? "bind" : "build, bind";
 }
 
 static const char *
@@ -190,8 +201,9 @@ why_of(const struct explanation *e, const struct plan_node *node)
 			return "cached";
 		break;
 	}
-	return node->in_image ? "never seen: with the others in one image"
-			      : "never seen: linked once, then bound";
+	return node->in_image                   ? "never seen: with the others in one image"
+	    : e->stage.subtree == SUBTREE_CLONE ? "never seen: linked once, then cloned"
+						: "never seen: linked once, then bound";
 }
 
 static uint64_t
@@ -219,7 +231,7 @@ print_node(struct explanation *e, const struct plan_node *node, unsigned depth)
 	e->files += files;
 	e->everything_ns +=
 	    files * e->probe.costs.ns[COST_LINK] + e->probe.costs.ns[COST_DIRECTORY];
-	fprintf(e->out, "%9.3f %7" PRIu64 "  %-12s %*s%-*.*s  %s\n", ms(ns), files, way_of(node),
+	fprintf(e->out, "%9.3f %7" PRIu64 "  %-12s %*s%-*.*s  %s\n", ms(ns), files, way_of(e, node),
 	    (int)depth * 2, "", PATH_WIDTH - (int)depth * 2 > 8 ? PATH_WIDTH - (int)depth * 2 : 8,
 	    PATH_WIDTH, node->name[0] == '\0' ? "." : node->name, why_of(e, node));
 	for (const struct plan_node *child = node->first; child != NULL; child = child->next)
@@ -327,9 +339,9 @@ explain(struct explanation *e, const struct digest *digest, bool guard_off, stru
 		return rc;
 	if (region_attach(e->config->state_fd, &e->region, err) != 0)
 		e->region = NULL;
-	e->planner.use_cached = e->region != NULL;
-	(void)action_read(e, digest, guard_off);
-	rc = plan(e, digest, &root, err);
+	rc = action_read(e, digest, guard_off, err);
+	if (rc == 0)
+		rc = plan(e, digest, &root, err);
 	if (rc == 0)
 		print_all(e, root);
 	tree_loader_free(&e->loader);

@@ -3,8 +3,8 @@
  * explain`.
  *
  * A process of its own beside a host that runs or not.  It plans with the workers' own planner, on
- * what the host has kept (STATE/ways, STATE/costs), looks at the index read-only, pins nothing,
- * builds nothing, and changes nothing.  DIGEST: an Action's, whose Command says where it writes; or
+ * what the host has kept (STATE/ways, STATE/costs), looks at the index read-only, pins nothing and
+ * builds nothing.  DIGEST: an Action's, whose Command says where it writes; or
  * a Directory's, taken as an input root that nothing is written to.  What the workers have seen
  * by themselves (which trees came before) is theirs alone and not known here.
  *

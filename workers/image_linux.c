@@ -11,17 +11,6 @@
 #include "base/fault.h"
 #include "workers/mounts_linux.h"
 
-enum { FD_PATH_SIZE = 32 };
-
-static int
-layer_set(int fs_fd, const char *key, int fd)
-{
-	char path[FD_PATH_SIZE];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return fsconfig(fs_fd, FSCONFIG_SET_STRING, key, path, 0) == 0 ? 0 : -errno;
-}
-
 /* What fs_fd describes, as a mount; fs_fd is closed. */
 static int
 mount_make(int fs_fd)
@@ -48,7 +37,7 @@ metadata_mount(int image_fd)
 
 	if (fs_fd < 0)
 		return -errno;
-	rc = layer_set(fs_fd, "source", image_fd);
+	rc = mounts_set_fd(fs_fd, "source", image_fd);
 	if (rc == 0 && fsconfig(fs_fd, FSCONFIG_SET_FLAG, "ro", NULL, 0) != 0)
 		rc = -errno;
 	if (rc == 0)
@@ -66,9 +55,9 @@ image_mount(int image_fd, int cas_fd)
 	if (metadata_fd < 0)
 		return metadata_fd;
 	fs_fd = FAULTY(image, fsopen("overlay", FSOPEN_CLOEXEC));
-	rc = fs_fd < 0 ? -errno : layer_set(fs_fd, "lowerdir+", metadata_fd);
+	rc = fs_fd < 0 ? -errno : mounts_set_fd(fs_fd, "lowerdir+", metadata_fd);
 	if (rc == 0)
-		rc = layer_set(fs_fd, "datadir+", cas_fd);
+		rc = mounts_set_fd(fs_fd, "datadir+", cas_fd);
 	if (rc == 0 && fsconfig(fs_fd, FSCONFIG_SET_STRING, "metacopy", "on", 0) != 0)
 		rc = -errno;
 	if (rc == 0)
@@ -83,7 +72,7 @@ static int
 open_readable(int state_fd, const char *path)
 {
 	int at = mounts_open_beneath(state_fd, path), fd;
-	char name[FD_PATH_SIZE];
+	char name[32];
 
 	if (at < 0)
 		return at;

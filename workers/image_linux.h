@@ -3,9 +3,9 @@
  * data-only layer, both as one read-only mount.
  *
  * image_mount: in a mount namespace of its own (the init of an action, a trial's process), as root.
- * `image_fd` is an image that image.h has checked, `cas_fd` the CAS directory.  What comes back is
- * a mount that is attached nowhere; its descriptor, or -errno.  Files are opened in the CAS when
- * they are opened here: whoever mounts it sees to it that the blobs stay.
+ * `image_fd` is an image that stage_image.c has made or compared, `cas_fd` the CAS directory.  What
+ * comes back is a mount that is attached nowhere; its descriptor, or -errno.  Files are opened in
+ * the CAS when they are opened here: whoever mounts it sees to it that the blobs stay.
  *
  * image_attach: in an action's init: the request's image, attached where the sandbox will cover it;
  * binds of parts of it are clones.  A descriptor for mounts_open_beneath, or -errno.

@@ -27,6 +27,15 @@ mounts_open_beneath(int dirfd, const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
+int
+mounts_set_fd(int fs_fd, const char *key, int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return fsconfig(fs_fd, FSCONFIG_SET_STRING, key, path, 0) == 0 ? 0 : -errno;
+}
+
 static int
 tree_clone(int fd)
 {

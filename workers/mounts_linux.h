@@ -23,5 +23,7 @@ int mounts_finish(struct run_init *init);
  * as `attr` says and attached nowhere.  A descriptor or -errno. */
 int mounts_open_beneath(int dirfd, const char *path);
 int mounts_clone(int dirfd, const char *path, const struct mount_attr *attr);
+/* What is to be mounted has what fd is open for, as `key`. */
+int mounts_set_fd(int fs_fd, const char *key, int fd);
 
 #endif

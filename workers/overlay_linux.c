@@ -17,7 +17,7 @@
 #include "base/fs.h"
 #include "workers/mounts_linux.h"
 
-enum { FDS_HIGH = 64, FD_PATH_SIZE = 32 };
+enum { FDS_HIGH = 64 };
 
 /* What the mount is made of. */
 struct layers {
@@ -83,15 +83,6 @@ lower_open(const struct run_init *init, struct layers *layers)
 	return layers->lower_fd < 0 ? layers->lower_fd : pile(layers->lower_fd);
 }
 
-static int
-layer_set(int fs_fd, const char *key, int fd)
-{
-	char path[FD_PATH_SIZE];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return fsconfig(fs_fd, FSCONFIG_SET_STRING, key, path, 0) == 0 ? 0 : -errno;
-}
-
 /*
  * Nothing in the upper layer may need more than itself and the lower one to be read: no renamed
  * directories that point elsewhere, no files without their data.  is_volatile: no sync of the whole
@@ -102,12 +93,12 @@ options_set(int fs_fd, const struct layers *layers, bool in_user_namespace, bool
 {
 	static const char *const strings[][2] = {
 	    {"redirect_dir", "nofollow"}, {"metacopy", "off"}, {"index", "off"}};
-	int rc = layer_set(fs_fd, "lowerdir", layers->lower_fd);
+	int rc = mounts_set_fd(fs_fd, "lowerdir", layers->lower_fd);
 
 	if (rc == 0)
-		rc = layer_set(fs_fd, "upperdir", layers->upper_fd);
+		rc = mounts_set_fd(fs_fd, "upperdir", layers->upper_fd);
 	if (rc == 0)
-		rc = layer_set(fs_fd, "workdir", layers->work_fd);
+		rc = mounts_set_fd(fs_fd, "workdir", layers->work_fd);
 	for (size_t i = 0; rc == 0 && i < sizeof(strings) / sizeof(strings[0]); i++)
 		if (fsconfig(fs_fd, FSCONFIG_SET_STRING, strings[i][0], strings[i][1], 0) != 0)
 			rc = -errno;

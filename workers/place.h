@@ -1,10 +1,10 @@
 /*
  * Placing one file, one directory's entries, or a whole loaded tree, file by file.
  *
- * Worker or janitor, private to staging; a placer is one thread's.  One is made once a process; a
- * policy says what may be done: which ways, in which order, with which modes and owner.  The cursor
- * walks directories with a few descriptors, however deep.  Every call that places a file is made
- * through the link gate.
+ * Worker or janitor, private to staging; a placer is one thread's.  It is made once for many trees;
+ * a policy says what may be done: which ways, in which order, with which modes and owner.  The
+ * cursor walks directories with a few descriptors, however deep.  Every call that places a file is
+ * made through the link gate.
  *
  * A way that the volume or the system refuses (EXDEV, EPERM, EACCES, EOPNOTSUPP, ENOSYS, EINVAL,
  * and EMLINK where no second inode can be minted) is followed by the policy's next way: counted by

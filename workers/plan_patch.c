@@ -148,9 +148,10 @@ static bool differ(struct patch *patch, const struct digest *old, const struct d
 static bool
 few_children_differ(const struct patch *patch, const ReapiDirectory *old, const ReapiDirectory *new)
 {
+	size_t children = new->n_directories;
 	unsigned count = patch->count;
 
-	for (size_t i = 0; i < new->n_directories && count <= LEAVES_MAX; i++)
+	for (size_t i = 0; i < children && count <= LEAVES_MAX; i++)
 		count += !is_same_digest(old->directories[i]->digest, new->directories[i]->digest);
 	return count <= LEAVES_MAX;
 }

@@ -15,6 +15,7 @@
 #include "base/fault.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/trash.h"
 #include "workers/recycle_internal.h"
 
 enum { ROOTS_MAX = 8, OLD_MAX = 16384, IN_VAIN_MAX = 8 };
@@ -139,24 +140,15 @@ make_folder(struct recycle *recycle)
 	return 0;
 }
 
-/* An action of our own uid may have changed its mode. */
 static int
 put_away(struct recycle *recycle, int dirfd, const char *name)
 {
-	int state_fd = recycle->stager->state_fd;
-	char to[96];
+	char as[64];
 
-	snprintf(to, sizeof to, "trash/recycled.%" PRIu32 ".%" PRIu64,
+	snprintf(as, sizeof as, "recycled.%" PRIu32 ".%" PRIu64,
 	    slot_number(recycle->stager->region, recycle->stager->slot), sandbox_next_number());
-	for (int i = 0; i < 3; i++) {
-		if (FAULTY(renameat, renameat(dirfd, name, state_fd, to)) == 0)
-			return 0;
-		if (errno == EACCES && fchmodat(dirfd, name, 0700, 0) == 0)
-			continue;
-		if (errno != ENOENT || fs_mkdir(state_fd, "trash", 0700) != 0)
-			break;
-	}
-	return -errno;
+	int rc = trash_move(dirfd, name, recycle->stager->state_fd, as);
+	return rc == -ENOENT ? 0 : rc;
 }
 
 static void

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "base/trash.h"
 #include "workers/recycle_internal.h"
 
 /* What is in a directory now. */
@@ -87,20 +88,14 @@ find_sealed(struct recycling *recycling, const struct kept_dir *dir, const struc
 static int
 remove_directory(struct recycling *recycling, int dirfd, const char *name)
 {
-	int state_fd = recycling->stager->state_fd;
-	char to[96];
+	struct stager *stager = recycling->stager;
+	char as[64];
 
 	if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0)
 		return 0;
-	snprintf(to, sizeof to, "trash/stray.%u.%llu",
-	    slot_number(recycling->stager->region, recycling->stager->slot),
+	snprintf(as, sizeof as, "stray.%u.%llu", slot_number(stager->region, stager->slot),
 	    (unsigned long long)sandbox_next_number());
-	if (FAULTY(renameat, renameat(dirfd, name, state_fd, to)) == 0)
-		return 0;
-	if (errno != EACCES || fchmodat(dirfd, name, 0700, 0) != 0 ||
-	    renameat(dirfd, name, state_fd, to) != 0)
-		return -errno;
-	return 0;
+	return trash_move(dirfd, name, stager->state_fd, as);
 }
 
 static int

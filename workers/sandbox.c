@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/fs.h"
+#include "base/trash.h"
 
 enum { SANDBOX_PATH_SIZE = 96, SANDBOX_TRIES = 16 };
 
@@ -140,7 +141,7 @@ sandbox_make_ahead(int state_fd, struct slot *slot, uint32_t slot_number, uid_t 
 	return make(state_fd, slot, sandbox, uid, ret_sandbox, err);
 }
 
-/* It stands in the slot all the time, for a moment twice. */
+/* It stands in the slot all the time, for a moment twice: slot_read looks in the same order. */
 int
 sandbox_adopt(struct slot *slot, struct sandbox *sandbox)
 {
@@ -153,28 +154,14 @@ sandbox_adopt(struct slot *slot, struct sandbox *sandbox)
 }
 
 static int
-to_trash(int state_fd, const char *from, const char *to)
-{
-	return FAULTY(renameat, renameat(state_fd, from, state_fd, to)) != 0 ? -errno : 0;
-}
-
-static int
 discard(int state_fd, const char *folder, const char *kind, uint32_t slot_number, uint64_t number)
 {
-	char name[64], from[SANDBOX_PATH_SIZE], to[SANDBOX_PATH_SIZE];
+	char name[64], from[SANDBOX_PATH_SIZE], as[SANDBOX_PATH_SIZE];
 
 	name_of(slot_number, number, name, sizeof name);
 	snprintf(from, sizeof from, "%s/%s", folder, name);
-	snprintf(to, sizeof to, "trash/%s.%s", kind, name);
-	int rc = to_trash(state_fd, from, to);
-	if (rc == -ENOENT && faccessat(state_fd, from, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
-		rc = fs_mkdir(state_fd, "trash", 0755);
-		if (rc == 0)
-			rc = to_trash(state_fd, from, to);
-	} else if (rc == -EACCES) { /* an action of our own uid has changed its mode */
-		if (fchmodat(state_fd, from, 0755, 0) == 0)
-			rc = to_trash(state_fd, from, to);
-	}
+	snprintf(as, sizeof as, "%s.%s", kind, name);
+	int rc = trash_move(state_fd, from, state_fd, as);
 	return rc == -ENOENT ? 0 : rc;
 }
 

@@ -20,6 +20,7 @@ struct spine {
 	size_t name_len;
 	bool is_made; /* a directory that must exist, in the input or not */
 	bool is_whole; /* an output: if the input has it, all of it is the action's own */
+	bool in_input; /* as a directory or symlink; once its parent is planned */
 	struct spine *first, *last, *next;
 	struct spine **buckets; /* by name, once it has many children */
 	size_t bucket_count, child_count;

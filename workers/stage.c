@@ -77,8 +77,11 @@ tell_missing(struct stager *stager, struct stage_report *report, struct error_te
 	if (rc != 0)
 		return error_errno(err, rc, "cas: cannot look for missing blobs");
 	if (loader->missing_count == 0)
-		return error_set(
-		    err, -ESTALE, "input tree: a blob was missing and is there now; try again");
+		return error_set(err, -ESTALE,
+		    "input tree: %s: cannot %s: it was missing and no blob is; try again, and "
+		    "should it stay so, look whether somebody has removed folders of the state "
+		    "directory",
+		    stager->placer.path, stager->placer.failed);
 	report->missing = loader->missing;
 	report->missing_count = loader->missing_count;
 	return error_set(err, -ENOENT,

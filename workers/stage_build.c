@@ -80,13 +80,14 @@ static int
 build_image(struct stager *stager)
 {
 	struct plan_image *image = stager->planner.image;
-	uint64_t start = clock_monotonic_us(), built = stager->builder.built;
+	uint64_t start = clock_monotonic_us();
+	bool is_built;
 	char location[INDEX_LOCATION_SIZE];
 	struct index_pin pin;
 
 	if (image == NULL)
 		return 0;
-	int rc = stage_image_get(&stager->builder, image->dir, &pin);
+	int rc = stage_image_get(&stager->builder, image->dir, &pin, &is_built);
 	if (rc > 0 || rc == -E2BIG || rc == -EFBIG || rc == -ENAMETOOLONG ||
 	    (rc != 0 && place_may_fall_back(-rc))) {
 		stage_fell_back(stager, PLACE_IMAGE, rc > 0 ? EBUSY : -rc, "cached trees");
@@ -99,11 +100,10 @@ build_image(struct stager *stager)
 	index_location(stager->region, &pin, location);
 	image->location = arena_strdup(stager->arena, location);
 	if (!stager->planner.only_image)
-		wish(stager, stager->builder.built == built);
+		wish(stager, !is_built);
 	stager->image_us += clock_monotonic_us() - start;
-	if (stager->builder.built != built)
+	if (is_built)
 		learn_image(stager, &image->dir->totals, clock_monotonic_us() - start);
-	stager->builder.built = built; /* no tree */
 	return 0;
 }
 
@@ -123,7 +123,7 @@ build_lower(struct stager *stager, struct plan_node *root)
 	if (rc != 0 || lower->is_pinned)
 		return rc;
 	stage_fell_back(stager, PLACE_OVERLAY, EBUSY,
-	    stager->planner.overlay_whole ? "private copies" : "file by file");
+	    stager->planner.overlay_whole ? "another way" : "file by file");
 	if (stager->planner.overlay_whole)
 		return COMPOSE_NO_OVERLAY;
 	plan_forget_lower(&stager->planner, root);

@@ -50,7 +50,7 @@ files_keep(struct placer *placer, const struct tree_dir *dir)
 }
 
 static int
-fill(struct tree_builder *builder, const struct build *build, const char *temp)
+fill(struct cache_builder *builder, const struct build *build, const char *temp)
 {
 	struct placer *placer = builder->placer;
 	struct arena *arena = arena_new();
@@ -91,7 +91,7 @@ is_no_image(int error)
 
 /* 0: it is this tree's, byte for byte, and its blobs are kept. */
 static int
-check(struct tree_builder *builder, const struct build *build, const char *name)
+check(struct cache_builder *builder, const struct build *build, const char *name)
 {
 	struct arena *arena = arena_new();
 	struct placer *placer = builder->placer;
@@ -117,39 +117,50 @@ out:
 	return rc;
 }
 
-/* In the place of one that is damaged, which whoever has mounted it keeps. */
+/*
+ * In the place of one that is damaged or gone, or that somebody has forged; or that was made when
+ * the host had another group.  Whoever has mounted it keeps it.
+ */
 static int
-write_anew(struct tree_builder *builder, const struct build *build, const char *name)
+write_anew(struct cache_builder *builder, const struct build *build, const char *name)
 {
+	struct slot *slot = builder->placer->slot;
 	char temp[BUILD_TEMP_SIZE];
 
-	log_warn("images/%s: damaged or forged: written anew", name);
-	COUNTER_ADD(builder->placer->slot, images_damaged, 1);
 	build_temp_name(builder, temp);
+	index_rebuild_begin(slot);
 	int rc = build->fill(builder, build, temp);
-	if (rc == 0 && build_give_name(builder, builder->images_fd, temp, name) != 0)
-		rc = 1;
+	if (rc == 0)
+		rc = build_give_name(builder, builder->images_fd, temp, name);
 	if (rc != 0)
 		(void)unlinkat(builder->images_fd, temp, 0);
+	index_rebuild_end(slot);
+	COUNTER_ADD(slot, images_damaged, 1);
+	if (rc == 0)
+		log_warn(
+		    "images/%s: it was not what its Directory messages say: written anew", name);
+	else
+		log_warn(
+		    "images/%s: it is not what its Directory messages say, and cannot be written anew: %s",
+		    name, strerror(-rc));
 	return rc;
 }
 
 int
-stage_image_get(struct tree_builder *builder, struct tree_dir *dir, struct index_pin *ret_pin)
+stage_image_get(
+    struct cache_builder *builder, struct tree_dir *dir, struct index_pin *ret_pin, bool *ret_built)
 {
 	struct build build = {
 	    .key = index_image_key(&dir->digest), .totals = dir->totals, .fill = fill, .dir = dir};
 	struct placer *placer = builder->placer;
 	char name[DIGEST_TEXT_SIZE];
-	uint64_t built = builder->built;
 
+	*ret_built = false;
 	int rc = index_pin(placer->region, placer->slot, &build.key, ret_pin);
 	if (rc != 0)
-		rc = build_get(builder, &build, ret_pin);
-	if (rc != 0)
+		rc = build_get(builder, &build, ret_pin, ret_built);
+	if (rc != 0 || *ret_built)
 		return rc;
-	if (builder->built != built)
-		return 0;
 	index_tree_name(&build.key, name);
 	rc = check(builder, &build, name);
 	if (rc == -EBADMSG)

@@ -14,6 +14,7 @@
 
 #include "workers/build.h"
 
-int stage_image_get(struct tree_builder *builder, struct tree_dir *dir, struct index_pin *ret_pin);
+int stage_image_get(struct cache_builder *builder, struct tree_dir *dir, struct index_pin *ret_pin,
+    bool *ret_built); /* by us, not found */
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * What stage.c, stage_policy.c and stage_place.c share.  Worker, private to staging.
+ * What the files of staging share that begin with stage, and recycling.  Worker, private to
+ * staging.
  */
 #ifndef WORKERS_STAGE_INTERNAL_H
 #define WORKERS_STAGE_INTERNAL_H
@@ -48,7 +49,7 @@ struct stager {
 	struct arena *arena; /* of the action being staged */
 	int state_fd, trees_fd, images_fd;
 	struct placer placer;
-	struct tree_builder builder;
+	struct cache_builder builder;
 	struct tree_loader loader;
 	struct planner planner;
 	struct stage_ways ways[2][2]; /* guarded, and with guard off; the same without overlay */
@@ -84,7 +85,8 @@ void stage_fell_back(struct stager *stager, enum place_way way, int error, const
  * stage_build.c: what the plan needs to be there.  A plan that cannot be carried out is to be made
  * anew, without an overlay or without a patch; nothing is in the sandbox then.
  */
-enum { COMPOSE_NO_OVERLAY = 1, COMPOSE_NO_PATCH };
+/* No errno, nor the 1 of build.h: compose once more, without. */
+enum { COMPOSE_NO_OVERLAY = 16, COMPOSE_NO_PATCH };
 int stage_build_plan(struct stager *stager, struct plan_node *root);
 
 /* Puts the planned tree into the cursor's directory; all cached nodes are pinned. */

@@ -21,11 +21,21 @@ too_deep(const struct plan_node *node, struct error_text *err)
 	    err, -EINVAL, "%.200s...: deeper than %d directories", node->path, TREE_DEPTH_MAX);
 }
 
+static int
+check_count(const struct planner *planner, struct error_text *err)
+{
+	if (planner->nodes <= PLAN_NODES_MAX)
+		return 0;
+	return error_set(
+	    err, -EINVAL, "input tree: more than %d directories to be made", PLAN_NODES_MAX);
+}
+
 struct plan_node *
 plan_node_new(struct planner *planner, struct plan_node *parent, const char *name)
 {
 	struct plan_node *node = arena_alloc(planner->arena, sizeof *node);
 
+	planner->nodes++;
 	node->name = name;
 	node->path = parent->path[0] == '\0'
 	    ? name
@@ -60,22 +70,36 @@ files_ns(const struct planner *planner, const struct index_tree *tree, uint32_t 
 	    (uint64_t)(tree->directories + tree->symlinks) * planner->costs->ns[COST_DIRECTORY];
 }
 
-/* What linking those children of a Directory would cost that are cached. */
+/* What giving a cached tree to an action costs. */
 static uint64_t
-cached_ns(const struct planner *planner, const ReapiDirectory *message)
+cached_ns(const struct planner *planner, const struct index_tree *tree)
 {
-	uint64_t ns = 0;
+	const uint32_t *ns = planner->costs->ns;
 
+	return planner->clones ? (uint64_t)(tree->files + tree->directories) * ns[COST_CLONE_ENTRY]
+			       : ns[COST_BIND];
+}
+
+/* The children of a Directory: what those cost that are cached, and what their links would. */
+static void
+parts_ns(const struct planner *planner, const ReapiDirectory *message, uint64_t *ret_parts_ns,
+    uint64_t *ret_links_ns)
+{
+	*ret_links_ns = 0;
+	*ret_parts_ns =
+	    planner->clones ? 0 : (uint64_t)message->n_directories * planner->costs->ns[COST_BIND];
 	for (size_t i = 0; i < message->n_directories; i++) {
 		struct digest digest;
 		struct index_info info;
 		uint32_t entry;
 		if (reapi_digest_get(message->directories[i]->digest, &digest) == 0 &&
 		    index_find(planner->region, &digest, &entry) == 0 &&
-		    index_read(planner->region, entry, &info) == 0 && info.state == INDEX_READY)
-			ns += files_ns(planner, &info.tree, planner->costs->ns[COST_LINK]);
+		    index_read(planner->region, entry, &info) == 0 && info.state == INDEX_READY) {
+			*ret_links_ns +=
+			    files_ns(planner, &info.tree, planner->costs->ns[COST_LINK]);
+			*ret_parts_ns += planner->clones ? cached_ns(planner, &info.tree) : 0;
+		}
 	}
-	return ns;
 }
 
 struct plan_seen *
@@ -97,17 +121,17 @@ worth_composing(const struct planner *planner, const struct tree_dir *dir)
 {
 	const ReapiDirectory *message = dir->message;
 	const uint32_t *ns = planner->costs->ns;
-	uint64_t parts_ns, whole_ns, spent_ns;
+	uint64_t composed_ns, whole_ns, spent_ns;
 	struct plan_seen *seen;
 
-	if (message->n_directories == 0 || message->n_directories >= planner->cached_left)
+	if (planner->region == NULL || message->n_directories == 0 ||
+	    message->n_directories >= planner->cached_left)
 		return false;
-	whole_ns = cached_ns(planner, message);
-	parts_ns = (uint64_t)message->n_directories * ns[COST_BIND];
-	if (whole_ns <= parts_ns)
+	parts_ns(planner, message, &composed_ns, &whole_ns);
+	if (whole_ns <= composed_ns)
 		return false;
 	seen = plan_seen_find(planner, &dir->digest);
-	spent_ns = seen->spent_ns + parts_ns + message->n_files * (uint64_t)ns[COST_LINK];
+	spent_ns = seen->spent_ns + composed_ns + message->n_files * (uint64_t)ns[COST_LINK];
 	if (spent_ns > whole_ns + message->n_files * (uint64_t)ns[COST_LINK])
 		return false;
 	if (!planner->look_only)
@@ -127,7 +151,7 @@ plan_composed(
 	return rc;
 }
 
-/* To be placed for the first time; a tree of its own unless even its bind would cost as much. */
+/* To be placed for the first time; a tree of its own unless even giving that would cost as much. */
 static void
 plan_cold(struct planner *planner, struct plan_node *node)
 {
@@ -142,10 +166,10 @@ plan_cold(struct planner *planner, struct plan_node *node)
 	if (may_be_bound(node))
 		plan_cold_add(planner, node);
 	if (planner->use_cached && planner->cached_left > 0 && may_be_bound(node) &&
-	    loose_ns > ns[COST_BIND]) {
+	    loose_ns > cached_ns(planner, totals)) {
 		node->kind = PLAN_CACHED;
-		node->cost_ns =
-		    files_ns(planner, totals, ns[COST_LINK]) + ns[COST_TREE] + ns[COST_BIND];
+		node->cost_ns = files_ns(planner, totals, ns[COST_LINK]) + ns[COST_TREE] +
+		    cached_ns(planner, totals);
 		planner->cached_left--;
 	} else {
 		node->kind = PLAN_PRIVATE;
@@ -188,15 +212,21 @@ pin(struct planner *planner, struct plan_node *node)
 	uint32_t entry;
 	int rc;
 
+	if (planner->region == NULL) /* only to be explained, and there is no index */
+		return -ENOENT;
 	if (!planner->look_only) {
 		rc = index_pin(planner->region, planner->slot, &node->digest, &node->pin);
 		node->is_pinned = rc == 0;
+		if (rc == 0)
+			index_tree_of(planner->region, &node->pin, &info.tree);
+		node->cost_ns = cached_ns(planner, &info.tree);
 		return rc;
 	}
 	rc = index_find(planner->region, &node->digest, &entry);
 	if (rc == 0)
 		rc = index_read(planner->region, entry, &info);
 	node->is_pinned = rc == 0 && info.state == INDEX_READY;
+	node->cost_ns = cached_ns(planner, &info.tree);
 	return node->is_pinned ? 0 : -ENOENT;
 }
 
@@ -207,7 +237,6 @@ plan_pinned_or_cold(
 	if (pin(planner, node) != 0)
 		return plan_whole(planner, node, depth, err);
 	node->kind = PLAN_CACHED;
-	node->cost_ns = planner->costs->ns[COST_BIND];
 	planner->cached_left--;
 	return 0;
 }
@@ -223,7 +252,6 @@ plan_subtree(
 		int rc = pin(planner, node);
 		if (rc == 0) {
 			node->kind = PLAN_CACHED;
-			node->cost_ns = planner->costs->ns[COST_BIND];
 			planner->cached_left--;
 			return 0;
 		}
@@ -239,15 +267,17 @@ static int
 plan_child(struct planner *planner, struct plan_node *parent, const ReapiDirectoryNode *from,
     unsigned depth, struct error_text *err)
 {
-	const struct spine *spine = spine_find(parent->spine, from->name);
+	struct spine *spine = spine_find(parent->spine, from->name);
 
+	if (spine != NULL)
+		spine->in_input = true;
 	if (planner->overlay_whole && (spine == NULL || !spine->is_made))
 		return 0; /* it is in the lower layer */
 	struct plan_node *node = plan_node_new(planner, parent, from->name);
-	if (++planner->nodes > PLAN_NODES_MAX)
-		return error_set(err, -EINVAL, "input tree: more than %d directories to be made",
-		    PLAN_NODES_MAX);
-	int rc = reapi_digest_get(from->digest, &node->digest);
+	int rc = check_count(planner, err);
+	if (rc != 0)
+		return rc;
+	rc = reapi_digest_get(from->digest, &node->digest);
 	if (rc != 0)
 		return error_set(err, rc, "%s: a broken digest", node->path);
 	if (node->is_whole || (node->spine != NULL && node->spine->is_made)) {
@@ -278,24 +308,17 @@ check_in_the_way(const struct plan_node *node, struct error_text *err)
 	return 0;
 }
 
-static bool
-has_symlink(const struct tree_dir *dir, const char *name)
+/* Where a symlink is, no directory is made: it may lead to one. */
+static void
+note_symlinks(const struct plan_node *node)
 {
-	for (size_t i = 0; dir != NULL && i < dir->message->n_symlinks; i++) {
-		if (strcmp(dir->message->symlinks[i]->name, name) == 0)
-			return true;
-	}
-	return false;
-}
+	const ReapiDirectory *message = node->dir->message;
 
-static bool
-has_child(const struct plan_node *node, const char *name)
-{
-	for (const struct plan_node *child = node->first; child != NULL; child = child->next) {
-		if (strcmp(child->name, name) == 0)
-			return true;
+	for (size_t i = 0; i < message->n_symlinks; i++) {
+		struct spine *spine = spine_find(node->spine, message->symlinks[i]->name);
+		if (spine != NULL)
+			spine->in_input = true;
 	}
-	return false;
 }
 
 /* Directories that only the outputs ask for. */
@@ -305,13 +328,14 @@ plan_made(struct planner *planner, struct plan_node *node, unsigned depth, struc
 	if (node->spine == NULL)
 		return 0;
 	for (const struct spine *spine = node->spine->first; spine != NULL; spine = spine->next) {
-		if (!spine->is_made || has_child(node, spine->name) ||
-		    has_symlink(node->dir, spine->name))
+		if (!spine->is_made || spine->in_input)
 			continue;
 		struct plan_node *child = plan_node_new(planner, node, spine->name);
 		child->kind = PLAN_SPINE;
 		child->digest = digest_empty;
-		int rc = plan_directory(planner, child, depth + 1, err);
+		int rc = check_count(planner, err);
+		if (rc == 0)
+			rc = plan_directory(planner, child, depth + 1, err);
 		if (rc != 0)
 			return rc;
 	}
@@ -331,6 +355,7 @@ plan_directory(
 		if (node->dir->message == NULL) /* missing, and noted */
 			return 0;
 		rc = check_in_the_way(node, err);
+		note_symlinks(node);
 		for (size_t i = 0; rc == 0 && i < node->dir->message->n_directories; i++)
 			rc = plan_child(
 			    planner, node, node->dir->message->directories[i], depth + 1, err);

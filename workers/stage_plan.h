@@ -99,7 +99,8 @@ struct planner {
 	struct arena *arena;
 	const struct cost_model *costs;
 	uint32_t loose_ns; /* a file placed on its own */
-	bool use_cached; /* cached trees may be used and built */
+	bool use_cached; /* cached trees may be used and built, */
+	bool clones; /* and are cloned, not bound */
 	bool may_image; /* cold subtrees may be in an image, */
 	bool only_image; /* and everything is cold and in one */
 	bool look_only; /* nothing is pinned, wished for or remembered */

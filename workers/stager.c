@@ -50,7 +50,7 @@ stager_make(const struct stager_config *config, struct region *region, struct sl
 	stager->placer.link_threads = cost_link_threads(&config->probe->costs);
 	for (int i = 0; i < 4; i++)
 		stage_ways_choose(config, i / 2 != 0, i % 2 != 0, &stager->ways[i / 2][i % 2]);
-	stager->builder = (struct tree_builder){
+	stager->builder = (struct cache_builder){
 	    .placer = &stager->placer,
 	    .policy = stager->ways[0][0].build,
 	    .state_fd = stager->state_fd,

@@ -9,7 +9,7 @@
 
 /* One directory inside the tree just published, and those below it. */
 struct inside {
-	struct tree_builder *builder;
+	struct cache_builder *builder;
 	const struct index_pin *host;
 	char path[INDEX_PATH_SIZE];
 };
@@ -37,7 +37,7 @@ note_inside(struct inside *inside, const struct tree_dir *dir, size_t len)
 }
 
 static void
-note(struct tree_builder *builder, const struct tree_dir *dir, const struct index_pin *pin)
+note(struct cache_builder *builder, const struct tree_dir *dir, const struct index_pin *pin)
 {
 	struct inside inside = {.builder = builder, .host = pin};
 
@@ -56,7 +56,7 @@ mark_later(struct tree_dir *dir)
 }
 
 static void
-published(struct tree_builder *builder, const struct build *build, const struct index_pin *pin)
+published(struct cache_builder *builder, const struct build *build, const struct index_pin *pin)
 {
 	if (!builder->notes_later || builder->later_count == BUILD_LATER_MAX) {
 		note(builder, build->dir, pin);
@@ -68,7 +68,7 @@ published(struct tree_builder *builder, const struct build *build, const struct 
 }
 
 void
-tree_build_note(struct tree_builder *builder)
+tree_build_note(struct cache_builder *builder)
 {
 	for (unsigned i = 0; i < builder->later_count; i++)
 		note(builder, builder->later[i].dir, &builder->later[i].pin);
@@ -76,7 +76,7 @@ tree_build_note(struct tree_builder *builder)
 }
 
 static int
-fill(struct tree_builder *builder, const struct build *build, const char *temp)
+fill(struct cache_builder *builder, const struct build *build, const char *temp)
 {
 	struct placer *placer = builder->placer;
 	struct place_cursor cursor;
@@ -96,7 +96,7 @@ fill(struct tree_builder *builder, const struct build *build, const char *temp)
 }
 
 int
-tree_build(struct tree_builder *builder, struct tree_dir *dir, struct index_pin *ret_pin)
+tree_build(struct cache_builder *builder, struct tree_dir *dir, struct index_pin *ret_pin)
 {
 	struct build build = {.key = dir->digest,
 	    .totals = dir->totals,
@@ -104,7 +104,11 @@ tree_build(struct tree_builder *builder, struct tree_dir *dir, struct index_pin 
 	    .published = published,
 	    .dir = dir};
 
+	bool is_built;
+
 	if (dir->noted_later)
 		tree_build_note(builder);
-	return build_get(builder, &build, ret_pin);
+	int rc = build_get(builder, &build, ret_pin, &is_built);
+	builder->built += rc == 0 && is_built;
+	return rc;
 }

@@ -14,7 +14,7 @@
 
 #include "workers/build.h"
 
-int tree_build(struct tree_builder *builder, struct tree_dir *dir, struct index_pin *ret_pin);
-void tree_build_note(struct tree_builder *builder);
+int tree_build(struct cache_builder *builder, struct tree_dir *dir, struct index_pin *ret_pin);
+void tree_build_note(struct cache_builder *builder);
 
 #endif

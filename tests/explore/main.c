@@ -210,6 +210,30 @@ run_counted_linker(struct region *region, struct slot *slot, int cap)
 	gate_leave(region, slot, permit);
 }
 
+enum { SANDBOX = 7 };
+
+/* What it has staged ahead becomes its sandbox, and then is no more. */
+static void
+run_adopter(struct region *region, struct slot *slot, int arg)
+{
+	(void)region;
+	(void)arg;
+	slot_set_sandbox(slot, SANDBOX);
+	slot_set_ahead(slot, 0);
+	explore_point();
+}
+
+/* A sandbox that its slot does not name is nobody's, and thrown away. */
+static void
+run_sweeper(struct region *region, struct slot *slot, int number)
+{
+	struct slot_info info;
+
+	(void)slot;
+	slot_read(region, (uint32_t)number, &info);
+	MUST(info.sandbox == SANDBOX || info.ahead == SANDBOX);
+}
+
 static void
 publish_at_start(struct region *region, struct slot *slot, int n)
 {
@@ -233,6 +257,13 @@ prepare_empty(struct region *region)
 {
 	(void)region;
 	memset(&model, 0, sizeof(model));
+}
+
+static void
+prepare_ahead(struct region *region)
+{
+	prepare_empty(region);
+	slot_set_ahead(slot_at(region, SLOT_WORKER_FIRST), SANDBOX);
 }
 
 static void
@@ -364,6 +395,8 @@ static const struct scenario scenarios[] = {
 	{run_pinner, TREE_B, W1}, {run_holder, 0, J}),
     SCENARIO("pin inside, hold the host, displace", 2, 3, 0, prepare_inside,
 	{run_pinner, INNER, W0}, {run_worker, NEWCOMER, W1}, {run_holder, 0, J}),
+    SCENARIO("adopt, sweep", 2, 3, 0, prepare_ahead, {run_adopter, 0, W0},
+	{run_sweeper, SLOT_WORKER_FIRST, J}),
     SCENARIO("gate, two for one", 1, 5, 0, prepare_empty, {run_linker, 2, W0}, {run_linker, 2, W1}),
     SCENARIO("gate, three for one", 1, 3, 0, prepare_empty, {run_counted_linker, 1, W0},
 	{run_counted_linker, 1, W1}, {run_counted_linker, 1, W2}),

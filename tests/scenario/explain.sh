@@ -75,5 +75,9 @@ exits 1 ramet explain "$(printf '%064d/77' 1)" >missing 2>&1
 contains "what is missing" "$(cat missing)" "missing: $(printf '%064d/77' 1)"
 check_idle
 stop_host
-# Without a host, from what it kept.
+# Without a host, from what it kept; and without an index, which is made anew at the next start.
+mv "$RAMET_STATE/index" kept_index
+explain "$digest"
+contains "nothing is cached" "$(cat explained)" "never seen"
+mv kept_index "$RAMET_STATE/index"
 explain "$digest"

@@ -98,6 +98,20 @@ half_built_trees_of_the_dead(void **state)
 	assert_false(host_has(&host, "trees/building.3.100"));
 }
 
+/* What is made in the place of something damaged is somebody's, too. */
+static void
+what_is_made_anew(void **state)
+{
+	host_make_tree(&host, "images");
+	index_rebuild_begin(host.worker);
+	host_make_tree(&host, "images/building.3.100");
+	assert_int_equal(clean_trees(&host.janitor), 0);
+	assert_true(host_has(&host, "images/building.3.100"));
+	index_rebuild_end(host.worker);
+	assert_int_equal(clean_trees(&host.janitor), 0);
+	assert_false(host_has(&host, "images/building.3.100"));
+}
+
 /* Trials of the probe, and files under their temporary names. */
 static void
 what_the_dead_were_making(void **state)
@@ -188,6 +202,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(sandboxes_of_no_live_slot, open_host, close_host),
 	    cmocka_unit_test_setup_teardown(trees_without_an_entry, open_host, close_host),
 	    cmocka_unit_test_setup_teardown(half_built_trees_of_the_dead, open_host, close_host),
+	    cmocka_unit_test_setup_teardown(what_is_made_anew, open_host, close_host),
 	    cmocka_unit_test_setup_teardown(what_the_dead_were_making, open_host, close_host),
 	    cmocka_unit_test_setup_teardown(indexes_set_aside_a_week_ago, open_host, close_host),
 	    cmocka_unit_test_setup_teardown(trash_goes_whatever_its_modes, open_host, close_host),

@@ -1,4 +1,5 @@
 /* What image_encode refuses to make and image_check to accept (cas/image.h). */
+#include "cas/tree_check.h"
 #include "tests/cmocka_wrap.h"
 #include "tests/unit/workers/image_host.h"
 
@@ -478,18 +479,96 @@ encode_rc(struct host *host, ReapiDirectory *dir)
 	return rc;
 }
 
+/* 0x3fffffff is "now" to the system call that would set it. */
 static void
-test_bad_trees_are_refused(void **state)
+test_bad_times_are_refused(void **state)
 {
 	static const int32_t nanos[] = {-1, 1000000000, 0x3fffffff, INT32_MAX};
 	struct host *host = *state;
-	struct digest digest = host_put(host, "bytes", 5), missing = digest;
+	struct digest digest = host_put(host, "bytes", 5);
 
 	for (size_t i = 0; i < sizeof nanos / sizeof nanos[0]; i++) {
 		ReapiDirectory *dir = dir_new(host);
 		with_mtime(host, dir_add_digest(host, dir, "x", &digest, false), 0, nanos[i]);
-		assert_int_equal(encode_rc(host, dir), -EINVAL);
+		struct digest root = dir_put(host, dir);
+		struct tree_loader loader;
+		struct tree_dir *loaded;
+		tree_loader_start(&loader, host->cas, host->arena);
+		assert_int_equal(tree_load(&loader, &root, 0, &loaded, &host->err), -EINVAL);
+		assert_non_null(strstr(host->err.text, "mtime"));
+		tree_loader_free(&loader);
 	}
+}
+
+struct stored {
+	struct tree_dir *root;
+	int dirfd;
+};
+
+static void
+store_image(struct host *host, struct stored *stored, uid_t uid, gid_t gid)
+{
+	uint8_t *bytes;
+	size_t len;
+
+	HOST_TRY(
+	    "encode", image_encode(host->arena, stored->root, uid, gid, &bytes, &len, &host->err));
+	HOST_TRY("write", fs_write_atomic(stored->dirfd, "image", bytes, len, 0444));
+}
+
+static int
+compared(struct host *host, const struct stored *stored, const char *name)
+{
+	const char *what = NULL;
+
+	for (int deep = 0; deep < 2; deep++) {
+		int rc = image_compare(
+		    host->cas, stored->dirfd, name, &stored->root->digest, deep != 0, &what);
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* Whoever looks, in whatever group; and what is in its place is a fault, not the end of all. */
+static void
+test_compared_on_disk(void **state)
+{
+	struct host *host = *state;
+	struct digest digest = small_tree(host);
+	struct tree_dir *part = load(host, &digest);
+	struct stored stored;
+	struct stat st;
+
+	HOST_TRY("root", image_root(host->arena, &part, 1, &stored.root));
+	HOST_TRY("images", fs_mkdir(host->config.state_fd, "images", 0755));
+	HOST_TRY("images", fs_open_beneath(host->config.state_fd, "images", &stored.dirfd));
+	assert_int_equal(fstat(stored.dirfd, &st), 0);
+	store_image(host, &stored, st.st_uid, st.st_gid);
+	assert_int_equal(compared(host, &stored, "image"), TREE_WHOLE);
+	store_image(host, &stored, st.st_uid, st.st_gid + 1);
+	assert_int_equal(compared(host, &stored, "image"), TREE_WHOLE);
+	store_image(host, &stored, st.st_uid + 1, st.st_gid);
+	assert_int_equal(compared(host, &stored, "image"), TREE_FAULTY);
+
+	assert_int_equal(compared(host, &stored, "nothing"), TREE_FAULTY);
+	assert_int_equal(mknodat(stored.dirfd, "socket", S_IFSOCK | 0666, 0), 0);
+	assert_int_equal(compared(host, &stored, "socket"), TREE_FAULTY);
+	assert_int_equal(symlinkat("image", stored.dirfd, "symlink"), 0);
+	assert_int_equal(compared(host, &stored, "symlink"), TREE_FAULTY);
+	assert_int_equal(mkdirat(stored.dirfd, "directory", 0755), 0);
+	assert_int_equal(compared(host, &stored, "directory"), TREE_FAULTY);
+	assert_int_equal(fs_write_atomic(stored.dirfd, "short", "x", 1, 0444), 0);
+	assert_int_equal(compared(host, &stored, "short"), TREE_FAULTY);
+	close(stored.dirfd);
+}
+
+static void
+test_bad_trees_are_refused(void **state)
+{
+	struct host *host = *state;
+	struct digest digest = host_put(host, "bytes", 5), missing = digest;
+
 	ReapiDirectory *dir = dir_new(host);
 	dir_add_symlink(host, dir, "x", letters(host, 'x', IMAGE_TARGET_MAX + 1));
 	assert_int_equal(encode_rc(host, dir), -ENAMETOOLONG);
@@ -557,7 +636,9 @@ main(void)
 	    T(test_cut_anywhere),
 	    T(test_blobs_are_told),
 	    T(test_same_tree_same_bytes),
+	    T(test_bad_times_are_refused),
 	    T(test_bad_trees_are_refused),
+	    T(test_compared_on_disk),
 	    T(test_size_is_bounded),
 #undef T
 	};

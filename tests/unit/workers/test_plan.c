@@ -1,4 +1,7 @@
 /* What becomes of a subtree: by what it costs, by what is cached, by what lay there before. */
+#include <sys/resource.h>
+
+#include "base/clock.h"
 #include "shm/wanted.h"
 #include "tests/cmocka_wrap.h"
 #include "tests/unit/workers/stage_host.h"
@@ -466,6 +469,70 @@ test_too_many_for_an_image(void **state)
 	free(seen);
 }
 
+/* What could not be read at first counts once. */
+static void
+test_loaded_once_more(void **state)
+{
+	struct host *host = *state;
+	struct digest first = flat(host, 20, "x"), second = flat(host, 30, "y"), digest;
+	ReapiDirectory *dir = dir_new(host);
+	struct tree_loader loader;
+	struct tree_dir *loaded;
+	struct rlimit limit, none;
+
+	dir_add_dir(host, dir, "a", &first);
+	dir_add_dir(host, dir, "b", &second);
+	digest = dir_put(host, dir);
+	tree_loader_start(&loader, host->cas, host->arena);
+	assert_int_equal(tree_load_one(&loader, &digest, &loaded, &host->err), 0);
+	assert_int_equal(tree_load(&loader, &first, 0, &loaded, &host->err), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	int rc = tree_load(&loader, &digest, 0, &loaded, &host->err);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(rc, -EMFILE);
+	assert_int_equal(tree_load(&loader, &digest, 0, &loaded, &host->err), 0);
+	assert_int_equal(loaded->totals.files, 50);
+	assert_int_equal(loaded->totals.directories, 3);
+	tree_loader_free(&loader);
+}
+
+/* Thousands of outputs: those that the input has, as what it has them. */
+static void
+test_many_outputs(void **state)
+{
+	enum { OUTPUTS = 20000 };
+	struct host *host = *state;
+	ReapiDirectory *dir = dir_new(host), *root = dir_new(host);
+	const char **paths = arena_alloc(host->arena, OUTPUTS * sizeof(char *));
+	struct stage_request request = {
+	    .working_directory = "", .output_paths = paths, .output_count = OUTPUTS};
+	struct digest leaf = flat(host, 3, "x");
+	struct stat st;
+
+	for (int i = 0; i < OUTPUTS; i++)
+		paths[i] = arena_printf(host->arena, "out/d%d/o", i);
+	dir_add_dir(host, dir, "d7", &leaf);
+	dir_add_symlink(host, dir, "d8", "d7");
+	leaf = dir_put(host, dir);
+	dir_add_dir(host, root, "out", &leaf);
+	request.root = dir_put(host, root);
+	stager_of(host, ENGINE_AUTO, false);
+	uint64_t start = clock_monotonic_us();
+	assert_int_equal(host_stage(host, &request), 0);
+	assert_in_range(clock_monotonic_us() - start, 0, 5000000);
+	for (int i = 0; i < OUTPUTS; i += 1111) {
+		char path[32];
+		snprintf(path, sizeof path, "out/d%d", i);
+		assert_int_equal(fstatat(host->sandbox.rootfd, path, &st, AT_SYMLINK_NOFOLLOW), 0);
+		assert_true(S_ISDIR(st.st_mode));
+	}
+	assert_int_equal(fstatat(host->sandbox.rootfd, "out/d8", &st, AT_SYMLINK_NOFOLLOW), 0);
+	assert_true(S_ISLNK(st.st_mode));
+	assert_int_equal(host_release(host), 0);
+}
+
 /* Nothing can be placed over a bound tree but a bind. */
 static void
 test_a_patch_that_cannot_be_built(void **state)
@@ -551,6 +618,8 @@ main(void)
 	    TEST(test_a_cached_leaf_stays_unread),
 	    TEST(test_a_key_is_no_digest),
 	    TEST(test_too_many_for_an_image),
+	    TEST(test_loaded_once_more),
+	    TEST(test_many_outputs),
 	    TEST(test_a_patch_that_cannot_be_built),
 	    TEST(test_forced_images_take_everything),
 	    TEST(test_refused_by_the_kernel),
