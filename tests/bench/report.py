@@ -24,6 +24,7 @@ SECTIONS = [
     ("Staging a tree never seen (us)", ("stage/cold/",)),
     ("The whole cost, the janitor's deletion included (us)", ("whole/",)),
     ("What the end of an action costs (us)", ("teardown/",)),
+    ("Sandboxes used again, where nothing can be mounted (us)", ("recycle/",)),
     ("One row beside another (us)", ("derived/",)),
     ("Trees a second, several workers at once", ("trees_per_s/",)),
     ("Staging in a real build (us; ratio: its share of the time)", ("mix/",)),
