@@ -2,12 +2,8 @@
  * Trees that workers had to place more than once without finding them cached: built here, so that
  * no action waits for it.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/fs.h"
 #include "base/log.h"
 #include "janitor/internal.h"
 #include "shm/wanted.h"
@@ -24,42 +20,25 @@ struct grants {
 	struct arena *arena;
 };
 
-static int
-folder_open(int state_fd, const char *name, int *ret_fd)
+static void
+grants_start(struct janitor *janitor, struct grants *grants)
 {
-	int rc = fs_mkdir(state_fd, name, 0755);
-
-	return rc == 0 ? fs_open_beneath(state_fd, name, ret_fd) : rc;
-}
-
-static int
-grants_open(struct janitor *janitor, struct grants *grants)
-{
-	int state_fd = janitor->config->state_fd, trees_fd, rc;
-
-	rc = folder_open(state_fd, "trees", &trees_fd);
-	if (rc != 0)
-		return rc;
 	grants->arena = arena_new();
 	placer_init(&grants->placer, janitor->region, janitor->slot, janitor->cas);
 	grants->placer.link_threads = cost_link_threads(&janitor->probe->costs);
 	grants->builder = (struct cache_builder){
 	    .placer = &grants->placer,
-	    .state_fd = state_fd,
-	    .trees_fd = trees_fd,
-	    .images_fd = -1,
+	    .state_fd = janitor->config->state_fd,
 	    .slot_number = SLOT_JANITOR,
 	};
 	stage_build_policy(janitor->probe, &grants->builder.policy);
-	return 0;
 }
 
 static void
-grants_close(struct grants *grants)
+grants_end(struct grants *grants)
 {
 	placer_fini(&grants->placer);
 	arena_free(grants->arena);
-	close(grants->builder.trees_fd);
 }
 
 static bool
@@ -114,15 +93,13 @@ grant_wishes(struct janitor *janitor)
 		while (rc == 0 && granted < EACH_SWEEP_MAX && !janitor->urgent &&
 		    wanted_take(janitor->region, slot, &directory) == 0) {
 			if (grants.arena == NULL)
-				rc = grants_open(janitor, &grants);
-			if (rc == 0)
-				grant(janitor, &grants, &directory);
+				grants_start(janitor, &grants);
+			grant(janitor, &grants, &directory);
 			granted++;
-			if (rc == 0)
-				rc = janitor_attend(janitor);
+			rc = janitor_attend(janitor);
 		}
 	}
 	if (grants.arena != NULL)
-		grants_close(&grants);
+		grants_end(&grants);
 	return rc;
 }

@@ -20,9 +20,19 @@ enum {
 };
 
 int
-build_folder_fd(const struct cache_builder *builder, const struct digest *key)
+build_folder_open(const struct cache_builder *builder, const struct digest *key, int *ret_folder_fd)
 {
-	return index_is_image(key) ? builder->images_fd : builder->trees_fd;
+	const char *folder = index_folder(key);
+	int rc = fs_open_beneath(builder->state_fd, folder, ret_folder_fd);
+
+	if (rc == -ENOENT) {
+		rc = fs_mkdir(builder->state_fd, folder, 0755);
+		if (rc == 0)
+			rc = fs_open_beneath(builder->state_fd, folder, ret_folder_fd);
+	}
+	return rc == 0
+	    ? 0
+	    : placer_failed(builder->placer, rc, "open this folder of the cache", folder);
 }
 
 void
@@ -64,19 +74,23 @@ build_claimed(struct cache_builder *builder, const struct build *build,
 	struct placer *placer = builder->placer;
 	char temp[BUILD_TEMP_SIZE], name[DIGEST_TEXT_SIZE];
 	uint64_t start = clock_monotonic_us(), shared = placer->tally.private_bytes;
-	int folder_fd = build_folder_fd(builder, &build->key);
+	int folder_fd;
 
 	CRASH_POINT(tree_claimed);
 	index_tree_name(&build->key, name);
 	build_temp_name(builder, temp);
-	int rc = build->fill(builder, build, temp);
+	int rc = build_folder_open(builder, &build->key, &folder_fd);
 	if (rc != 0)
 		goto out;
+	rc = build->fill(builder, build, folder_fd, temp);
+	if (rc != 0)
+		goto out_folder;
 	CRASH_POINT(tree_built);
 	/* What has that name without a READY entry is rubbish: the claim is ours. */
 	rc = build_give_name(builder, folder_fd, temp, name);
 	if (rc != 0)
-		goto out;
+		goto out_folder;
+	close(folder_fd);
 	CRASH_POINT(tree_renamed);
 	struct index_tree tree = build->totals;
 	tree.private_bytes = placer->tally.private_bytes - shared;
@@ -88,8 +102,10 @@ build_claimed(struct cache_builder *builder, const struct build *build,
 		build->published(builder, build, ret_pin);
 	builder->build_us += clock_monotonic_us() - start;
 	return 0;
-out:
+out_folder:
 	throw_away(builder, folder_fd, temp);
+	close(folder_fd);
+out:
 	index_abandon(placer->region, placer->slot, claim);
 	return rc;
 }

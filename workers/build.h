@@ -26,7 +26,7 @@ enum { BUILD_LATER_MAX = 16 };
 struct cache_builder {
 	struct placer *placer;
 	struct place_policy policy;
-	int state_fd, trees_fd, images_fd;
+	int state_fd;
 	uint32_t slot_number;
 	uint64_t built, build_us; /* of this action: trees; trees and images */
 	bool notes_later; /* tree_build.h */
@@ -40,7 +40,8 @@ struct cache_builder {
 struct build {
 	struct digest key;
 	struct index_tree totals; /* private_bytes and build_us are filled in */
-	int (*fill)(struct cache_builder *builder, const struct build *build, const char *temp);
+	int (*fill)(struct cache_builder *builder, const struct build *build, int folder_fd,
+	    const char *temp);
 	/* Pinned and published: NULL, or what else is to be said of it. */
 	void (*published)(
 	    struct cache_builder *builder, const struct build *build, const struct index_pin *pin);
@@ -50,7 +51,14 @@ struct build {
 /* *ret_built: by us, not found. */
 int build_get(struct cache_builder *builder, const struct build *build, struct index_pin *ret_pin,
     bool *ret_built);
-int build_folder_fd(const struct cache_builder *builder, const struct digest *key);
+
+/*
+ * The folder that the key's thing lies in, to be closed by the caller.  Opened each time and made
+ * if it is not there: a live host whose cache somebody removes, or puts aside, goes on without it.
+ */
+int build_folder_open(
+    const struct cache_builder *builder, const struct digest *key, int *ret_folder_fd);
+
 enum { BUILD_TEMP_SIZE = 64 };
 /* A name that no other process of this host uses. */
 void build_temp_name(const struct cache_builder *builder, char *temp);

@@ -222,7 +222,8 @@ sandbox_give_back(struct job *job)
 
 /*
  * The input tree into a sandbox, and the action to its end.  Where the system refuses the overlay
- * or the image after all, nothing of the action has run: it gets a sandbox without.
+ * or the image after all, or a cached tree is gone, nothing of the action has run: it gets a
+ * sandbox without.
  */
 static enum job_status
 stage_and_execute(struct job *job)
@@ -237,7 +238,7 @@ stage_and_execute(struct job *job)
 			return status;
 		status = execute(job);
 		int error = status == JOB_FAILED ? runner_refused(worker->runner, &way) : 0;
-		bool *without = way == PLACE_IMAGE ? &job->stage.no_image : &job->stage.no_overlay;
+		bool *without = stage_without_way(&job->stage, way);
 		if (error == 0 || *without)
 			return status;
 		stage_mount_failed(worker->stager, &job->staged, way, error);
@@ -285,7 +286,7 @@ execute_as_writer(struct job *job)
 	COUNTER_ADD(worker->slot, kinds_tried, 1);
 	sandbox_give_back(job);
 	job->stage.guard_off = true;
-	job->stage.no_overlay = job->stage.no_image = false;
+	job->stage.no_overlay = job->stage.no_image = job->stage.no_cached = false;
 	status = stage_and_execute(job);
 	if (status != JOB_OK || job->ran.timed_out || !job->staged.has_overlay)
 		return status;

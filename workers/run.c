@@ -343,6 +343,41 @@ result_set_status(struct run_result *result, int status)
 	}
 }
 
+static bool
+is_of_bind(const struct run *run)
+{
+	uint32_t step = run->report.step;
+
+	return (step == RUN_STEP_SOURCE || step == RUN_STEP_TARGET) &&
+	    run->report.bind < run->request->bind_count;
+}
+
+/* What was to be bound is not there; other failures are the system's, and tell nothing of it. */
+static bool
+is_lost_source(const struct run *run)
+{
+	int error = -run->report.error;
+
+	return is_of_bind(run) && run->report.step == RUN_STEP_SOURCE &&
+	    (error == ENOENT || error == ENOTDIR || error == ELOOP);
+}
+
+/* Of what the action can be staged without. */
+static void
+note_refusal(struct run *run)
+{
+	const struct run_report *report = &run->report;
+
+	if (report->step == RUN_STEP_OVERLAY)
+		note_refused(run->runner, PLACE_OVERLAY, -report->error);
+	else if (report->step == RUN_STEP_IMAGE)
+		note_refused(run->runner, PLACE_IMAGE, -report->error);
+	else if (is_lost_source(run))
+		note_refused(run->runner,
+		    run->request->binds[report->bind].in_image ? PLACE_IMAGE : PLACE_BIND,
+		    -report->error);
+}
+
 static int
 result_fill(struct run *run, struct error_text *err)
 {
@@ -361,13 +396,8 @@ result_fill(struct run *run, struct error_text *err)
 	if (report->kind == RUN_FAILED) {
 		const char *words =
 		    report->step < RUN_STEP_COUNT ? step_words[report->step] : "cannot run";
-		if (report->step == RUN_STEP_OVERLAY || report->step == RUN_STEP_IMAGE)
-			note_refused(run->runner,
-			    report->step == RUN_STEP_IMAGE ? PLACE_IMAGE : PLACE_OVERLAY,
-			    -report->error);
-		bool of_bind = report->step == RUN_STEP_SOURCE || report->step == RUN_STEP_TARGET;
-
-		if (of_bind && report->bind < run->request->bind_count)
+		note_refusal(run);
+		if (is_of_bind(run))
 			return error_errno(err, report->error, "%s: %s (%s at %s)", name, words,
 			    run->request->binds[report->bind].source,
 			    run->request->binds[report->bind].target);

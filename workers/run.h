@@ -86,8 +86,9 @@ void runner_free(struct runner *runner);
 int run_action(struct runner *runner, struct sandbox *sandbox, const struct run_request *request,
     struct run_result *ret_result, struct error_text *err);
 /*
- * When run_action failed because its overlay or image could not be mounted: the errno and which of
- * the two, else 0.  Then nothing of the action has run, and it can be staged another way.
+ * When run_action failed because its overlay or image could not be mounted, or what was to be bound
+ * was not there: the errno and which of them, else 0.  Then nothing of the action has run, and it
+ * can be staged another way.
  */
 int runner_refused(const struct runner *runner, enum place_way *ret_way);
 int runner_rest_ms(const struct runner *runner);

@@ -11,20 +11,23 @@
 
 /* What has to be done without. */
 struct without {
-	bool overlay, image, patch;
+	bool overlay, image, patch, cached;
 };
 
 static void
 start_planner(struct stager *stager, const struct stage_ways *ways, const struct without *without)
 {
 	stage_planner_init(&stager->planner, ways, &stager->memory->costs, without->image);
+	stager->planner.use_cached = stager->planner.use_cached && !without->cached;
 	stager->planner.region = stager->region;
 	stager->planner.slot = stager->slot;
 	stager->planner.loader = &stager->loader;
 	stager->planner.arena = stager->arena;
 	stager->planner.seen = stager->memory->seen;
 	stager->planner.places =
-	    ways->subtree == SUBTREE_BIND && !without->patch ? stager->memory->places : NULL;
+	    ways->subtree == SUBTREE_BIND && !without->patch && !without->cached
+	    ? stager->memory->places
+	    : NULL;
 }
 
 static void
@@ -251,8 +254,10 @@ stage_compose(struct stager *stager, const struct stage_request *request, struct
     struct stage_report *ret_report, struct error_text *err)
 {
 	struct without without = {
-	    .overlay = request->no_overlay || !stage_may_mount(stager, PLACE_OVERLAY),
+	    .overlay = request->no_overlay || request->no_cached ||
+		!stage_may_mount(stager, PLACE_OVERLAY),
 	    .image = request->no_image || !stage_may_mount(stager, PLACE_IMAGE),
+	    .cached = request->no_cached,
 	};
 	struct stage_report report = {0};
 	uint64_t began = clock_monotonic_us();

@@ -70,7 +70,8 @@ struct stage_request {
 	const char *const *output_directories; /* made, and part of the spine themselves */
 	size_t output_directory_count;
 	bool guard_off; /* the action may write into its inputs: an overlay or private copies */
-	bool no_overlay, no_image; /* mounting one has just failed */
+	/* Mounting one has just failed; cached trees that it had were gone. */
+	bool no_overlay, no_image, no_cached;
 };
 
 struct stage_report {
@@ -156,11 +157,13 @@ int stage_look_for_missing(
 bool stager_has_overlay(const struct stager *stager);
 
 /*
- * The overlay or the image (PLACE_OVERLAY, PLACE_IMAGE) of the action just staged could not be
- * mounted: counted.  Then stage_release, a new sandbox, and stage_compose once more with no_overlay
- * or no_image.
+ * The overlay, the image or a bind (PLACE_OVERLAY, PLACE_IMAGE, PLACE_BIND) of the action just
+ * staged could not be mounted: counted, and the janitor is told of cached trees that somebody has
+ * taken away.  Then stage_release, a new sandbox, and stage_compose once more without that way:
+ * *stage_without_way is set by the caller, who gives up when it is set already.
  */
 void stage_mount_failed(
     struct stager *stager, struct stage_report *report, enum place_way way, int error);
+bool *stage_without_way(struct stage_request *request, enum place_way way);
 
 #endif

@@ -50,7 +50,7 @@ files_keep(struct placer *placer, const struct tree_dir *dir)
 }
 
 static int
-fill(struct cache_builder *builder, const struct build *build, const char *temp)
+fill(struct cache_builder *builder, const struct build *build, int folder_fd, const char *temp)
 {
 	struct placer *placer = builder->placer;
 	struct arena *arena = arena_new();
@@ -68,8 +68,7 @@ fill(struct cache_builder *builder, const struct build *build, const char *temp)
 	if (rc != 0)
 		goto out;
 	fd = FAULTY(openat,
-	    openat(builder->images_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-		0444));
+	    openat(folder_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0444));
 	rc = fd < 0 ? -errno : fs_write_all(fd, bytes, len);
 	if (fd >= 0)
 		close(fd);
@@ -91,7 +90,7 @@ is_no_image(int error)
 
 /* 0: it is this tree's, byte for byte, and its blobs are kept. */
 static int
-check(struct cache_builder *builder, const struct build *build, const char *name)
+check(struct cache_builder *builder, const struct build *build, int folder_fd, const char *name)
 {
 	struct arena *arena = arena_new();
 	struct placer *placer = builder->placer;
@@ -104,7 +103,7 @@ check(struct cache_builder *builder, const struct build *build, const char *name
 		rc = placer_failed(placer, rc, "encode an image", name);
 		goto out;
 	}
-	rc = fs_read_file(builder->images_fd, name, want_len, &bytes, &len);
+	rc = fs_read_file(folder_fd, name, want_len, &bytes, &len);
 	if (is_no_image(-rc) || (rc == 0 && (len != want_len || memcmp(bytes, want, len) != 0)))
 		rc = -EBADMSG;
 	else if (rc != 0)
@@ -122,18 +121,19 @@ out:
  * the host had another group.  Whoever has mounted it keeps it.
  */
 static int
-write_anew(struct cache_builder *builder, const struct build *build, const char *name)
+write_anew(
+    struct cache_builder *builder, const struct build *build, int folder_fd, const char *name)
 {
 	struct slot *slot = builder->placer->slot;
 	char temp[BUILD_TEMP_SIZE];
 
 	build_temp_name(builder, temp);
 	index_rebuild_begin(slot);
-	int rc = build->fill(builder, build, temp);
+	int rc = build->fill(builder, build, folder_fd, temp);
 	if (rc == 0)
-		rc = build_give_name(builder, builder->images_fd, temp, name);
+		rc = build_give_name(builder, folder_fd, temp, name);
 	if (rc != 0)
-		(void)unlinkat(builder->images_fd, temp, 0);
+		(void)unlinkat(folder_fd, temp, 0);
 	index_rebuild_end(slot);
 	COUNTER_ADD(slot, images_damaged, 1);
 	if (rc == 0)
@@ -154,6 +154,7 @@ stage_image_get(
 	    .key = index_image_key(&dir->digest), .totals = dir->totals, .fill = fill, .dir = dir};
 	struct placer *placer = builder->placer;
 	char name[DIGEST_TEXT_SIZE];
+	int folder_fd;
 
 	*ret_built = false;
 	int rc = index_pin(placer->region, placer->slot, &build.key, ret_pin);
@@ -162,9 +163,13 @@ stage_image_get(
 	if (rc != 0 || *ret_built)
 		return rc;
 	index_tree_name(&build.key, name);
-	rc = check(builder, &build, name);
-	if (rc == -EBADMSG)
-		rc = write_anew(builder, &build, name);
+	rc = build_folder_open(builder, &build.key, &folder_fd);
+	if (rc == 0) {
+		rc = check(builder, &build, folder_fd, name);
+		if (rc == -EBADMSG)
+			rc = write_anew(builder, &build, folder_fd, name);
+		close(folder_fd);
+	}
 	if (rc != 0)
 		index_unpin(placer->region, placer->slot, ret_pin);
 	return rc;

@@ -47,7 +47,7 @@ struct stager {
 	struct slot *slot;
 	struct cas *cas;
 	struct arena *arena; /* of the action being staged */
-	int state_fd, trees_fd, images_fd;
+	int state_fd;
 	struct placer placer;
 	struct cache_builder builder;
 	struct tree_loader loader;
@@ -80,6 +80,8 @@ void stage_unpin(struct stager *stager);
 bool stage_may_mount(const struct stager *stager, enum place_way way);
 /* Counted as the action's, though its staging begins anew. */
 void stage_fell_back(struct stager *stager, enum place_way way, int error, const char *then);
+/* Tells the janitor of the cached trees in use that are not there.  How many. */
+unsigned stage_note_lost(struct stager *stager);
 
 /*
  * stage_build.c: what the plan needs to be there.  A plan that cannot be carried out is to be made

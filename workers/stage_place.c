@@ -190,7 +190,9 @@ place_cloned(struct stager *stager, const struct stage_ways *ways, struct place_
 	}
 	if (rc == -EEXIST)
 		return placer_failed(placer, -EINVAL, "clash", node->name);
-	if (!place_may_fall_back(-rc))
+	if (rc == -ENOENT)
+		stage_note_lost(stager);
+	else if (!place_may_fall_back(-rc))
 		return placer_failed(placer, rc, "clone its cached tree", node->name);
 	placer_fell_back(placer, PLACE_CLONEFILE, -rc, "file by file");
 	int removed = fs_remove_tree(cursor->fd, node->name);

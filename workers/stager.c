@@ -1,45 +1,23 @@
 /* A worker's stagers: what each has, what both learn, and how they go. */
-#include <sys/stat.h>
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/log.h"
 #include "workers/recycle.h"
 #include "workers/stage_internal.h"
 
-static int
-open_folder(int state_fd, const char *name, int *ret_fd, struct error_text *err)
-{
-	int rc = fs_mkdir(state_fd, name, 0755);
-
-	if (rc == 0)
-		rc = fs_open_beneath(state_fd, name, ret_fd);
-	return rc == 0 ? 0 : error_errno(err, rc, "%s: cannot open this folder of the cache", name);
-}
-
-static int
-stager_make(const struct stager_config *config, struct region *region, struct slot *slot,
-    struct cas *cas, struct stager **ret_stager, struct error_text *err)
+/* NULL: no memory. */
+static struct stager *
+stager_make(
+    const struct stager_config *config, struct region *region, struct slot *slot, struct cas *cas)
 {
 	struct stager *stager = calloc(1, sizeof *stager);
 
 	if (stager == NULL)
-		return error_set(err, -ENOMEM, "staging: no memory");
+		return NULL;
 	stager->state_fd = cas_state_fd(cas);
-	int rc = open_folder(stager->state_fd, "trees", &stager->trees_fd, err);
-	if (rc == 0) {
-		rc = open_folder(stager->state_fd, "images", &stager->images_fd, err);
-		if (rc != 0)
-			close(stager->trees_fd);
-	}
-	if (rc != 0) {
-		free(stager);
-		return rc;
-	}
 	umask(022); /* modes are given once, by mkdir and open */
 	stager->config = *config;
 	stager->region = region;
@@ -54,24 +32,21 @@ stager_make(const struct stager_config *config, struct region *region, struct sl
 	    .placer = &stager->placer,
 	    .policy = stager->ways[0][0].build,
 	    .state_fd = stager->state_fd,
-	    .trees_fd = stager->trees_fd,
-	    .images_fd = stager->images_fd,
 	    .slot_number = slot_number(region, slot),
 	    .notes_later = true,
 	};
-	*ret_stager = stager;
-	return 0;
+	return stager;
 }
 
 int
 stager_new(const struct stager_config *config, struct region *region, struct slot *slot,
     struct cas *cas, struct stager **ret_stager, struct error_text *err)
 {
-	struct stager *stager;
-	int rc = stager_make(config, region, slot, cas, &stager, err);
+	struct stager *stager = stager_make(config, region, slot, cas);
+	int rc = 0;
 
-	if (rc != 0)
-		return rc;
+	if (stager == NULL)
+		return error_set(err, -ENOMEM, "staging: no memory");
 	stager->memory = calloc(1, sizeof *stager->memory);
 	if (stager->memory == NULL)
 		rc = -ENOMEM;
@@ -90,11 +65,10 @@ stager_new(const struct stager_config *config, struct region *region, struct slo
 int
 stager_new_second(struct stager *first, struct stager **ret_second, struct error_text *err)
 {
-	struct stager *second;
-	int rc = stager_make(&first->config, first->region, first->slot, first->cas, &second, err);
+	struct stager *second = stager_make(&first->config, first->region, first->slot, first->cas);
 
-	if (rc != 0)
-		return rc;
+	if (second == NULL)
+		return error_set(err, -ENOMEM, "staging: no memory");
 	second->is_second = true;
 	second->recycle = first->recycle;
 	second->memory = first->memory;
@@ -133,8 +107,6 @@ stager_free(struct stager *stager)
 	placer_fini(&stager->placer);
 	free(stager->binds);
 	arena_free(stager->arena);
-	close(stager->trees_fd);
-	close(stager->images_fd);
 	if (!stager->is_second)
 		free(stager->memory);
 	free(stager);
@@ -162,47 +134,4 @@ stager_rest_ms(struct stager *stager)
 	int rest_s = stager->recycle != NULL ? recycle_rest(stager->recycle) : -1;
 
 	return rest_s < 0 ? -1 : rest_s * 1000;
-}
-
-bool
-stage_may_mount(const struct stager *stager, enum place_way way)
-{
-	return stager->memory->mount_failures[way] < MOUNT_FAILURES_MAX;
-}
-
-bool
-stager_has_overlay(const struct stager *stager)
-{
-	return stager->ways[true][false].subtree == SUBTREE_OVERLAY &&
-	    stage_may_mount(stager, PLACE_OVERLAY);
-}
-
-/* Of the action, though its staging begins anew. */
-void
-stage_fell_back(struct stager *stager, enum place_way way, int error, const char *then)
-{
-	placer_fell_back(&stager->placer, way, error, then);
-	stager->placer.tally.fallbacks--;
-	stager->mount_fallbacks++;
-}
-
-void
-stage_mount_failed(
-    struct stager *stager, struct stage_report *report, enum place_way way, int error)
-{
-	report->has_overlay = false;
-	report->image = NULL;
-	stage_fell_back(stager, way, error, "another way");
-	if (++stager->memory->mount_failures[way] == MOUNT_FAILURES_MAX)
-		log_warn("staging: %s failed %d times in a row; this worker does without",
-		    place_way_names[way], MOUNT_FAILURES_MAX);
-}
-
-void
-stage_mounted(struct stager *stager, const struct stage_report *report)
-{
-	if (report->has_overlay)
-		stager->memory->mount_failures[PLACE_OVERLAY] = 0;
-	if (report->image != NULL)
-		stager->memory->mount_failures[PLACE_IMAGE] = 0;
 }

@@ -76,16 +76,16 @@ tree_build_note(struct cache_builder *builder)
 }
 
 static int
-fill(struct cache_builder *builder, const struct build *build, const char *temp)
+fill(struct cache_builder *builder, const struct build *build, int folder_fd, const char *temp)
 {
 	struct placer *placer = builder->placer;
 	struct place_cursor cursor;
 
-	int rc = place_directory(placer, (uid_t)-1, builder->trees_fd, temp);
+	int rc = place_directory(placer, (uid_t)-1, folder_fd, temp);
 	if (rc != 0)
 		return rc;
-	int fd = FAULTY(openat,
-	    openat(builder->trees_fd, temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+	int fd = FAULTY(
+	    openat, openat(folder_fd, temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 	if (fd < 0)
 		return placer_failed(placer, -errno, "open this directory", temp);
 	cursor_init(&cursor, fd);

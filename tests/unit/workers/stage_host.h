@@ -109,6 +109,8 @@ host_start(struct host *host, const char *below)
 	HOST_TRY("mkdtemp", mkdtemp(host->dir) == NULL ? -errno : 0);
 	HOST_TRY("chmod", chmod(host->dir, 0755) != 0 ? -errno : 0);
 	host_open(host);
+	HOST_TRY("trees", fs_mkdir(host->config.state_fd, "trees", 0755));
+	HOST_TRY("images", fs_mkdir(host->config.state_fd, "images", 0755));
 	host_take_slot(host);
 }
 

@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 
 #include "base/clock.h"
+#include "cas/suspect.h"
 #include "shm/wanted.h"
 #include "tests/cmocka_wrap.h"
 #include "tests/unit/workers/stage_host.h"
@@ -600,6 +601,42 @@ test_refused_by_the_kernel(void **state)
 	assert_int_equal(counted(host, COUNTER_stage_image_fallbacks_eperm), 3);
 }
 
+/* A cached tree that somebody took away: told, and staged without what is cached. */
+static void
+test_a_tree_that_somebody_took(void **state)
+{
+	struct host *host = *state;
+	struct digest tree = flat(host, 200, "x"), other = flat(host, 100, "y");
+	struct digest root = below(host, "in", tree), second = below(host, "in", other);
+	struct stage_request request = {.root = root, .working_directory = "", .no_cached = true};
+	char name[DIGEST_TEXT_SIZE], path[128];
+	int state_fd = host->config.state_fd;
+
+	stager_of(host, ENGINE_AUTO, false);
+	stage(host, &second);
+	release(host);
+	stage(host, &root);
+	assert_int_equal(host->report.bind_count, 1);
+	release(host);
+	snprintf(path, sizeof path, "trees/%s", index_tree_name(&tree, name));
+	assert_int_equal(renameat(state_fd, path, state_fd, "taken"), 0);
+
+	for (int round = 0; round < 4; round++) {
+		stage(host, &root);
+		assert_int_equal(host->report.bind_count, 1);
+		stage_mount_failed(host->stager, &host->report, PLACE_BIND, ENOENT);
+		assert_true(suspect_is_noted(state_fd, SUSPECT_TREE, &tree));
+		release(host);
+		assert_int_equal(host_stage(host, &request), 0);
+		assert_int_equal(host->report.bind_count, 0);
+		assert_int_equal(host_compare(host, &root, NULL), 0);
+		release(host);
+	}
+	assert_false(suspect_is_noted(state_fd, SUSPECT_TREE, &other));
+	assert_int_equal(counted(host, COUNTER_stage_bind_fallbacks), 4);
+	assert_int_equal(renameat(state_fd, "taken", state_fd, path), 0);
+}
+
 int
 main(void)
 {
@@ -624,6 +661,7 @@ main(void)
 	    TEST(test_a_patch_that_cannot_be_built),
 	    TEST(test_forced_images_take_everything),
 	    TEST(test_refused_by_the_kernel),
+	    TEST(test_a_tree_that_somebody_took),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,7 +121,7 @@ stage_and_look(struct trial *trial, struct stage_request request, int *ret_diffe
 			return 0;
 		}
 		int error = rc < 0 ? runner_refused(suite.runner, &way) : 0;
-		bool *without = way == PLACE_IMAGE ? &request.no_image : &request.no_overlay;
+		bool *without = stage_without_way(&request, way);
 		if (error == 0 || *without)
 			return rc;
 		stage_mount_failed(host->stager, &host->report, way, error);
