@@ -202,6 +202,11 @@ check_finds() { # flags and arguments of ramet index check
 }
 no_suspects() { [ -z "$(ls -A "$RAMET_STATE/suspect")" ]; }
 
+# So many files that the directory is worth caching whatever a bind costs here today.
+fill() { # directory
+	for fill_n in $(seq 400); do echo "filler $fill_n" >"$1/filler$fill_n"; done
+}
+
 # A small input tree: nested, shared and empty directories, modes, a symlink, an empty file.
 make_input() { # directory
 	mkdir -p "$1/src/deep/er" "$1/same1" "$1/same2" "$1/empty"

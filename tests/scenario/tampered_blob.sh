@@ -8,7 +8,8 @@ echo "shared bytes" | tee a/d/shared b/e/shared >/dev/null
 echo "a" >a/d/own
 echo "b" >b/e/own
 echo "c" >c/own
-for n in $(seq 60); do echo "filler $n" | tee a/d/n"$n" >b/e/n"$n"; done # or they are too small to be trees
+fill a/d
+fill b/e
 blob=$(sha256sum <a/d/shared | cut -c1-64)
 start_host_with_trees --workers 1
 act() { ramet run --no-cache --input "$1" -- /bin/sh -c 'cat */shared' </dev/null; }

@@ -4,6 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 make_input in
+fill in/src
 start_host_with_trees --workers 1
 ramet run --no-cache --input in -- /bin/true || fail "warming"
 [ "$(counter trees_built)" -gt 0 ] || skip "this engine caches no trees"

@@ -5,6 +5,7 @@
 need_linux "looks into /proc"
 
 make_input in
+fill in/src
 (cd in && find . -type f -exec sha256sum {} + | sort) >sums
 start_host_with_trees --workers 2
 act() { ramet run --no-cache --input in -- /bin/sh -c 'find . -type f -exec sha256sum {} + | sort'; }

@@ -6,6 +6,7 @@
 act() { ramet run --no-cache "$@" --input in -- /bin/cat src/deep/er/d7; }
 
 make_input in
+fill in/src
 start_host_with_trees --workers 1
 act >/dev/null
 built=$(counter trees_built)
@@ -22,6 +23,7 @@ ramet index check || fail "index check"
 rm -r "$RAMET_STATE/trees"
 built=$(counter trees_built)
 cp -r in other && echo other >other/src/deep/er/d7
+for file in other/src/filler*; do echo other >>"$file"; done
 same "a new tree" "$(ramet run --no-cache --input other -- /bin/cat src/deep/er/d7)" "other"
 [ "$(counter trees_built)" -gt "$built" ] || fail "nothing was built in the folder made anew"
 same "the lost tree" "$(act)" "deep 7"

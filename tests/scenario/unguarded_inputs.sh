@@ -5,6 +5,7 @@
 ! is_root || skip "root's actions have uids of their own, and cannot write into what is linked"
 
 make_input in
+fill in/src
 blob=$(echo "file 3" | sha256sum | cut -c1-64)
 start_host_with_trees --workers 1
 ramet run --no-cache --input in -- /bin/true || fail "warming"

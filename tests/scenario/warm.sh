@@ -3,6 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 
 make_input in/all
+fill in/all/src
 start_host_with_trees --workers 2
 ramet run --no-cache --input in -- /bin/true
 built=$(counter trees_built)
