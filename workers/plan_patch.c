@@ -18,7 +18,7 @@ enum { LEAVES_MAX = 16, MISSES_MAX = 3 };
 /* A directory or file that is another one. */
 struct leaf {
 	const char *path; /* below the subtree */
-	struct digest digest;
+	struct digest digest, was;
 	const ReapiFileNode *file; /* NULL: a directory */
 	unsigned depth; /* below it too */
 };
@@ -132,13 +132,12 @@ load(struct patch *patch, const struct digest *digest)
 
 /* What is cached is bound as it is, and stays unread. */
 static bool
-is_cached(const struct patch *patch, const struct digest *digest)
+is_cached(const struct planner *planner, const struct digest *digest, struct index_info *ret_info)
 {
-	struct index_info info;
 	uint32_t entry;
 
-	return index_find(patch->planner->region, digest, &entry) == 0 &&
-	    index_read(patch->planner->region, entry, &info) == 0 && info.state == INDEX_READY;
+	return index_find(planner->region, digest, &entry) == 0 &&
+	    index_read(planner->region, entry, ret_info) == 0 && ret_info->state == INDEX_READY;
 }
 
 static bool differ(struct patch *patch, const struct digest *old, const struct digest *new,
@@ -157,13 +156,14 @@ few_children_differ(const struct patch *patch, const ReapiDirectory *old, const 
 }
 
 static bool
-leaf_add(struct patch *patch, const struct digest *digest, const char *path, unsigned depth)
+leaf_add(struct patch *patch, const struct digest *was, const struct digest *digest,
+    const char *path, unsigned depth)
 {
 	if (patch->count == LEAVES_MAX || digest_is_empty(digest) ||
 	    !plan_may_bind(patch->node, path))
 		return false;
 	patch->leaves[patch->count++] =
-	    (struct leaf){.path = path, .digest = *digest, .depth = depth};
+	    (struct leaf){.path = path, .digest = *digest, .was = *was, .depth = depth};
 	return true;
 }
 
@@ -189,7 +189,8 @@ files_differ(struct patch *patch, const ReapiDirectory *old, const ReapiDirector
 		    old->files[i]->is_executable == file->is_executable)
 			continue;
 		if (left_ns < ns[COST_BIND] || reapi_digest_get(file->digest, &digest) != 0 ||
-		    !leaf_add(patch, &digest, path_below(patch, path, file->name), depth))
+		    !leaf_add(
+			patch, &digest_empty, &digest, path_below(patch, path, file->name), depth))
 			return false;
 		patch->leaves[patch->count - 1].file = file;
 		left_ns -= ns[COST_BIND];
@@ -235,13 +236,39 @@ differ(struct patch *patch, const struct digest *old, const struct digest *new, 
     unsigned depth)
 {
 	unsigned count = patch->count;
-	bool is_read = depth <= TREE_DEPTH_MAX && !is_cached(patch, new);
+	struct index_info info;
+	bool is_read = depth <= TREE_DEPTH_MAX && !is_cached(patch->planner, new, &info);
 	const ReapiDirectory *is = is_read ? load(patch, new) : NULL;
 
 	if (is != NULL && messages_differ(patch, old, is, path, depth))
 		return true;
 	patch->count = count;
-	return leaf_add(patch, new, path, depth);
+	return leaf_add(patch, old, new, path, depth);
+}
+
+/* What has to be built of it; as large as what was there before, as far as that is known. */
+static uint64_t
+leaf_ns(const struct planner *planner, const struct leaf *leaf)
+{
+	const uint32_t *ns = planner->costs->ns;
+	struct index_info info;
+
+	if (leaf->file != NULL || is_cached(planner, &leaf->digest, &info) ||
+	    !is_cached(planner, &leaf->was, &info))
+		return 0;
+	return plan_files_ns(planner, &info.tree, ns[COST_LINK]) + ns[COST_TREE];
+}
+
+/* Much of the old tree is left; where little is, the new one is built as a whole. */
+static bool
+is_less_than_whole(const struct patch *patch, const struct index_tree *old)
+{
+	const uint32_t *ns = patch->planner->costs->ns;
+	uint64_t ns_all = patch->count * (uint64_t)ns[COST_BIND];
+
+	for (unsigned i = 0; i < patch->count; i++)
+		ns_all += leaf_ns(patch->planner, &patch->leaves[i]);
+	return ns_all < plan_files_ns(patch->planner, old, ns[COST_LINK]) + ns[COST_TREE];
 }
 
 /* Fewer mounts than by its parts; and all the times so far have not cost what building it would. */
@@ -260,7 +287,7 @@ is_worth(const struct patch *patch, const struct plan_node *node, const struct i
 
 	if (patch->count == 0 || patch->count >= planner->cached_left ||
 	    (uint64_t)patch->count * ns[COST_BIND] > parts_ns ||
-	    spent_ns > (uint64_t)old->files * ns[COST_LINK])
+	    spent_ns > (uint64_t)old->files * ns[COST_LINK] || !is_less_than_whole(patch, old))
 		return false;
 	seen->spent_ns = (uint32_t)(spent_ns > UINT32_MAX ? UINT32_MAX : spent_ns);
 	return true;

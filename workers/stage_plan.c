@@ -62,9 +62,8 @@ may_be_bound(const struct plan_node *node)
 	return strlen(node->path) < PATH_MAX;
 }
 
-/* Of a tree placed file by file. */
-static uint64_t
-files_ns(const struct planner *planner, const struct index_tree *tree, uint32_t file_ns)
+uint64_t
+plan_files_ns(const struct planner *planner, const struct index_tree *tree, uint32_t file_ns)
 {
 	return (uint64_t)tree->files * file_ns +
 	    (uint64_t)(tree->directories + tree->symlinks) * planner->costs->ns[COST_DIRECTORY];
@@ -96,7 +95,7 @@ parts_ns(const struct planner *planner, const ReapiDirectory *message, uint64_t 
 		    index_find(planner->region, &digest, &entry) == 0 &&
 		    index_read(planner->region, entry, &info) == 0 && info.state == INDEX_READY) {
 			*ret_links_ns +=
-			    files_ns(planner, &info.tree, planner->costs->ns[COST_LINK]);
+			    plan_files_ns(planner, &info.tree, planner->costs->ns[COST_LINK]);
 			*ret_parts_ns += planner->clones ? cached_ns(planner, &info.tree) : 0;
 		}
 	}
@@ -158,7 +157,7 @@ plan_cold(struct planner *planner, struct plan_node *node)
 	const uint32_t *ns = planner->costs->ns;
 	const struct index_tree *totals = &node->dir->totals;
 	/* What is placed so has to be deleted, too. */
-	uint64_t loose_ns = files_ns(planner, totals, planner->loose_ns + ns[COST_UNLINK]);
+	uint64_t loose_ns = plan_files_ns(planner, totals, planner->loose_ns + ns[COST_UNLINK]);
 	struct plan_seen *seen = plan_seen_find(planner, &node->digest);
 
 	node->is_again = seen->was_cold;
@@ -168,7 +167,7 @@ plan_cold(struct planner *planner, struct plan_node *node)
 	if (planner->use_cached && planner->cached_left > 0 && may_be_bound(node) &&
 	    loose_ns > cached_ns(planner, totals)) {
 		node->kind = PLAN_CACHED;
-		node->cost_ns = files_ns(planner, totals, ns[COST_LINK]) + ns[COST_TREE] +
+		node->cost_ns = plan_files_ns(planner, totals, ns[COST_LINK]) + ns[COST_TREE] +
 		    cached_ns(planner, totals);
 		planner->cached_left--;
 	} else {

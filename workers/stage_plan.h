@@ -127,6 +127,10 @@ int plan_make(struct planner *planner, const struct digest *root, const struct s
 /* Of an overlay of flat directories: their files become loose ones after all. */
 void plan_forget_lower(struct planner *planner, struct plan_node *root);
 
+/* What a tree costs that is placed file by file; file_ns: of a file. */
+uint64_t plan_files_ns(
+    const struct planner *planner, const struct index_tree *tree, uint32_t file_ns);
+
 /* What is deeper than a path can say can be placed, by going down step by step, but not bound. */
 bool plan_may_bind(const struct plan_node *parent, const char *name);
 

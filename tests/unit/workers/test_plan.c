@@ -360,6 +360,46 @@ test_other_names_are_composed(void **state)
 	release(host);
 }
 
+/* in/{a,b,...}, ten of a hundred files each, of which the first `others` are marked. */
+static struct digest
+wide(struct host *host, unsigned others, const char *mark)
+{
+	ReapiDirectory *root = dir_new(host), *in = dir_new(host);
+	char name[2] = "a", text[32];
+
+	for (unsigned i = 0; i < 10; i++, name[0]++) {
+		snprintf(text, sizeof text, "%s/%s", i < others ? mark : "same", name);
+		struct digest leaf = flat(host, 100, text);
+		dir_add_dir(host, in, name, &leaf);
+	}
+	struct digest digest = dir_put(host, in);
+	dir_add_dir(host, root, "in", &digest);
+	return dir_put(host, root);
+}
+
+/* Where nothing of the old tree would be left, the new one is one tree, not as many as it has
+ * parts. */
+static void
+test_mostly_other_is_built_whole(void **state)
+{
+	struct host *host = *state;
+	struct digest old = wide(host, 0, ""), one = wide(host, 1, "one"),
+		      all = wide(host, 10, "all");
+
+	stager_of(host, ENGINE_BIND, false);
+	stage(host, &old);
+	release(host);
+	stage(host, &one);
+	assert_int_equal(host->report.bind_count, 2);
+	assert_string_equal(host->report.binds[1].target, "in/a");
+	assert_int_equal(host->report.subtrees_built, 1);
+	release(host);
+	stage(host, &all);
+	assert_int_equal(host->report.bind_count, 1);
+	assert_int_equal(host->report.subtrees_built, 1);
+	release(host);
+}
+
 /* When the detours have cost what building it would, it is built. */
 static void
 test_at_last_it_is_built(void **state)
@@ -652,6 +692,7 @@ main(void)
 	    TEST(test_one_file_differs),
 	    TEST(test_like_what_lay_there),
 	    TEST(test_other_names_are_composed),
+	    TEST(test_mostly_other_is_built_whole),
 	    TEST(test_at_last_it_is_built),
 	    TEST(test_a_cached_leaf_stays_unread),
 	    TEST(test_a_key_is_no_digest),
