@@ -155,7 +155,7 @@ static bool
 fits(const struct stage_request *staged, const struct stage_request *request)
 {
 	return digest_equal(&staged->root, &request->root) && !request->guard_off &&
-	    !request->no_overlay && !request->no_image &&
+	    !request->no_overlay && !request->no_image && !request->no_cached &&
 	    strcmp(staged->working_directory, request->working_directory) == 0 &&
 	    is_same_list(staged->output_paths, staged->output_count, request->output_paths,
 		request->output_count) &&
