@@ -583,9 +583,12 @@ test_outputs_above_an_overlay(void **state)
 	stager_free(stagers[1]);
 }
 
-/* The cached tree was taken away behind the index's back: nothing to mount. */
+/*
+ * The cached tree was taken away behind the index's back, and there is no janitor to hear of it:
+ * each action makes the detour, and overlays are not given up for it.
+ */
 static void
-test_overlay_refused(void **state)
+test_a_lower_layer_that_somebody_took(void **state)
 {
 	struct client client = client_new("echo more >>in && cat in");
 	uint64_t fallbacks = counted(COUNTER_stage_overlay_fallbacks);
@@ -610,10 +613,8 @@ test_overlay_refused(void **state)
 			fail_msg("%s", message_of(done));
 		assert_int_equal(done->exit_code, 0);
 		assert_memory_equal(result_of(done)->stdout_raw.data, "to be refused\nmore\n", 19);
-		/* Refused three times in a row, it is not tried a fourth. */
-		assert_int_equal(counted(COUNTER_stage_overlay_fallbacks),
-		    fallbacks + (uint64_t)(i < 3 ? i : 3));
-		assert_int_equal(done->metrics.values[METRIC_FALLBACKS], i == 0 || i > 3 ? 0 : 1);
+		assert_int_equal(counted(COUNTER_stage_overlay_fallbacks), fallbacks + (uint64_t)i);
+		assert_int_equal(done->metrics.values[METRIC_FALLBACKS], i > 0);
 		assert_int_equal(done->metrics.values[METRIC_WAY_SUBTREES + PLACE_OVERLAY], i == 0);
 		client_end(&client);
 		if (i == 0)
@@ -803,7 +804,7 @@ run_all(enum isolation isolation)
 	    cmocka_unit_test(test_timeout),
 	    cmocka_unit_test(test_guard_off_property),
 	    cmocka_unit_test(test_outputs_above_an_overlay),
-	    cmocka_unit_test(test_overlay_refused),
+	    cmocka_unit_test(test_a_lower_layer_that_somebody_took),
 	    cmocka_unit_test(test_kinds_are_learnt),
 	    cmocka_unit_test(test_large_result_is_a_blob),
 	    cmocka_unit_test(test_nothing_is_left),

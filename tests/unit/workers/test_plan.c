@@ -641,6 +641,27 @@ test_refused_by_the_kernel(void **state)
 	assert_int_equal(counted(host, COUNTER_stage_image_fallbacks_eperm), 3);
 }
 
+static void
+test_overlays_refused_by_the_kernel(void **state)
+{
+	struct host *host = *state;
+	struct digest root = below(host, "in", flat(host, 200, "x"));
+	struct stage_request request = {.root = root, .working_directory = "", .guard_off = true};
+
+	host->probe.ways[PLACE_OVERLAY].works = true;
+	stager_of(host, ENGINE_AUTO, false);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(host_stage(host, &request), 0);
+		assert_int_equal(host->report.has_overlay, i < 4);
+		if (i == 0) /* mounted: what failed before is forgotten */
+			stage_mounted(host->stager, &host->report);
+		else if (host->report.has_overlay)
+			stage_mount_failed(host->stager, &host->report, PLACE_OVERLAY, EPERM);
+		release(host);
+	}
+	assert_int_equal(counted(host, COUNTER_stage_overlay_fallbacks), 3);
+}
+
 /* A cached tree that somebody took away: told, and staged without what is cached. */
 static void
 test_a_tree_that_somebody_took(void **state)
@@ -702,6 +723,7 @@ main(void)
 	    TEST(test_a_patch_that_cannot_be_built),
 	    TEST(test_forced_images_take_everything),
 	    TEST(test_refused_by_the_kernel),
+	    TEST(test_overlays_refused_by_the_kernel),
 	    TEST(test_a_tree_that_somebody_took),
 	};
 
